@@ -1,0 +1,178 @@
+//! What an operator writes, checked and turned into the program's own nouns.
+//!
+//! # Invariants
+//!
+//! A [`Config`] in hand is good: every value is within its bound, every file was read, every key
+//! pair matches, every ID and name is unique. A bad one never becomes a `Config`; its
+//! [`ConfigError`] names file, line, column and key, and never shows a secret.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::connector::Connector;
+use crate::secret::Secret;
+
+/// A whole, checked configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where flows connect. Not reloadable.
+    pub listen: Vec<SocketAddr>,
+    /// Worker threads; at least one. Not reloadable.
+    pub workers: usize,
+    /// Names flows may use in `Host` beside loopback names and the bound addresses.
+    pub hosts: Hosts,
+    /// TLS for flows, if any.
+    pub tls: Option<ServerTls>,
+    /// The admin listener. Not reloadable.
+    pub admin: Admin,
+    /// The extra metrics listener and the bound on series.
+    pub metrics: Metrics,
+    /// What is logged, and how.
+    pub logs: Logs,
+    /// Whom the gateway believes and where it may connect.
+    pub trust: Trust,
+    /// Limits of the whole gateway.
+    pub limits: Limits,
+    /// Time limits towards flows.
+    pub timeouts: Timeouts,
+    /// The life of tokens.
+    pub tokens: Tokens,
+    /// The connectors, in the order they were written.
+    pub connectors: Vec<Connector>,
+    /// What is allowed but unwise; logged at load and shown by `attache check`.
+    pub warnings: Vec<String>,
+}
+
+/// Names that are ours in `Host` and `:authority`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Hosts {
+    /// These, in lower case without a trailing dot, beside loopback names and bound addresses.
+    Listed(Vec<String>),
+    /// Any name (`["*"]`).
+    Any,
+}
+
+/// A TLS listener's identity and whom it asks for certificates.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerTls {
+    /// The chain, leaf first, PEM.
+    pub certificate_pem: String,
+    /// The leaf's key, PEM.
+    pub private_key_pem: Secret,
+    /// The CA (PEM) whose client certificates are accepted; `None` asks for none.
+    pub client_ca_pem: Option<String>,
+}
+
+/// The admin listener: health, metrics, and later the API and console.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admin {
+    /// Its address; anything but loopback needs `tls`.
+    pub listen: SocketAddr,
+    /// Its TLS identity, if any.
+    pub tls: Option<ServerTls>,
+    /// Further names allowed in its `Host`.
+    pub hosts: Hosts,
+}
+
+/// The metrics listener and its bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// An extra listener with `/metrics`, `/livez` and `/readyz` only, free of the Host rule.
+    pub listen: Option<SocketAddr>,
+    /// The most connectors with series of their own; the rest share `connector="other"`.
+    pub connectors_max: usize,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logs {
+    /// The shape of a line.
+    pub format: LogFormat,
+    /// The least severe level that is written.
+    pub level: tracing::Level,
+    /// Which requests get a line.
+    pub access: AccessLog,
+}
+
+/// The shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which requests get a line in the access log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLog {
+    /// None.
+    Off,
+    /// Those the gateway refused and those answered with 5xx.
+    Errors,
+    /// Every one.
+    All,
+}
+
+/// Whom the gateway believes and where it may connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trust {
+    /// PEM bundles trusted beside the system's.
+    pub ca_bundles: Vec<Arc<str>>,
+    /// Otherwise refused ranges that resource domains may resolve to.
+    pub allow_addresses: Vec<IpNet>,
+    /// The same for token endpoints; equals `allow_addresses` unless written.
+    pub token_endpoint_allow_addresses: Vec<IpNet>,
+}
+
+/// Limits of the whole gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Client connections open at once.
+    pub connections_max: usize,
+    /// Requests being carried at once.
+    pub requests_in_flight_max: usize,
+    /// A request's head, in bytes.
+    pub head_bytes_max: usize,
+    /// A request's fields.
+    pub fields_max: usize,
+    /// A request's body, in bytes.
+    pub request_body_bytes_max: u64,
+    /// The configuration file, in bytes.
+    pub config_bytes_max: u64,
+}
+
+/// Time limits towards flows. `body` and `write` are per stall, not in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TLS handshake and protocol detection.
+    pub handshake: Duration,
+    /// A request's head, from its first byte.
+    pub head: Duration,
+    /// A connection without a request.
+    pub idle: Duration,
+    /// A pause within a request's body.
+    pub body: Duration,
+    /// A pause in which a client takes nothing of its answer.
+    pub write: Duration,
+    /// How long a draining gateway still accepts connections.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take after that.
+    pub drain: Duration,
+}
+
+/// The life of tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// The longest a flow waits for a token; the fetch goes on.
+    pub wait: Duration,
+    /// The longest one token request may take.
+    pub fetch: Duration,
+    /// How long a token without `expires_in` is used.
+    pub default_lifetime: Duration,
+    /// Token slots kept.
+    pub entries_max: u64,
+}

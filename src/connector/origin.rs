@@ -1,0 +1,272 @@
+//! Where requests go: `https` origins, base paths and fixed URLs.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use url::{Host, Url};
+
+/// The port of `https` where none is written (RFC 9110 §4.2.2).
+const HTTPS_PORT: u16 = 443;
+
+/// An `https` origin: host and port (RFC 9110 §4.3.1). Plain `http` cannot be expressed.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct Origin(Arc<OriginParts>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct OriginParts {
+    host: Host<String>,
+    port: u16,
+    authority: String,
+}
+
+impl Origin {
+    fn new(host: Host<String>, port: u16) -> Self {
+        let authority = match port {
+            HTTPS_PORT => host.to_string(),
+            _ => format!("{host}:{port}"),
+        };
+        Self(Arc::new(OriginParts {
+            host,
+            port,
+            authority,
+        }))
+    }
+
+    /// The host's name or address, without brackets.
+    pub fn host(&self) -> String {
+        match &self.0.host {
+            Host::Domain(name) => name.clone(),
+            Host::Ipv4(address) => address.to_string(),
+            Host::Ipv6(address) => address.to_string(),
+        }
+    }
+
+    /// The address, where the host is written as one.
+    pub fn address(&self) -> Option<IpAddr> {
+        match &self.0.host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
+        }
+    }
+
+    /// The TCP port.
+    pub fn port(&self) -> u16 {
+        self.0.port
+    }
+
+    /// What `Host` and `:authority` say: the port only where it is not 443.
+    pub fn authority(&self) -> &str {
+        &self.0.authority
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "https://{}", self.0.authority)
+    }
+}
+
+impl fmt::Debug for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// An origin and the base path behind which request paths are appended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResourceDomain {
+    origin: Origin,
+    /// As it was written, at least `/`.
+    base_path: String,
+}
+
+/// Why a text is no URL that credentials may be sent to. The text itself is not repeated: it may
+/// hold a password.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidUrl {
+    /// Not a URL at all.
+    #[error("is not a URL; write https://host, with a port and a path if need be")]
+    Malformed(#[source] url::ParseError),
+    /// Another scheme.
+    #[error("must begin with https:// (credentials never travel in the clear)")]
+    NotHttps,
+    /// A user or password in it.
+    #[error("must not carry a user name or password; those belong under auth")]
+    UserInfo,
+    /// A fragment.
+    #[error("must not carry a fragment (#…)")]
+    Fragment,
+    /// A query where none belongs.
+    #[error("must not carry a query (?…); flows send their own")]
+    Query,
+    /// Dot segments or characters that no path may hold.
+    #[error("has a path with dot segments, backslashes, spaces or control characters")]
+    Path,
+}
+
+impl ResourceDomain {
+    /// Reads `https://host[:port][/base/path]`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`]: anything but an `https` URL without user, query and fragment, or a base
+    /// path that a server could read in two ways.
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let url = parse_https(text)?;
+        if url.query().is_some() {
+            return Err(InvalidUrl::Query);
+        }
+        Ok(Self {
+            origin: origin_of(&url)?,
+            base_path: url.path().to_owned(),
+        })
+    }
+
+    /// The origin.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The base path as written, at least `/`.
+    pub fn base_path(&self) -> &str {
+        &self.base_path
+    }
+}
+
+/// A fixed `https` URL that the gateway itself calls: a token endpoint, a validation URL.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpsUrl {
+    origin: Origin,
+    url: Url,
+}
+
+impl HttpsUrl {
+    /// Reads an `https` URL; a query is allowed (RFC 6749 §3.2), a fragment is not.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`], as for [`ResourceDomain::parse`].
+    pub fn parse(text: &str) -> Result<Self, InvalidUrl> {
+        let url = parse_https(text)?;
+        Ok(Self {
+            origin: origin_of(&url)?,
+            url,
+        })
+    }
+
+    /// The origin it is on.
+    pub fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    /// The whole URL.
+    pub fn as_str(&self) -> &str {
+        self.url.as_str()
+    }
+
+    /// Path and query, as a request line carries them.
+    pub fn path_and_query(&self) -> String {
+        match self.url.query() {
+            Some(query) => format!("{}?{query}", self.url.path()),
+            None => self.url.path().to_owned(),
+        }
+    }
+}
+
+fn parse_https(text: &str) -> Result<Url, InvalidUrl> {
+    let url = Url::parse(text).map_err(InvalidUrl::Malformed)?;
+    if url.scheme() != "https" {
+        return Err(InvalidUrl::NotHttps);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(InvalidUrl::UserInfo);
+    }
+    if url.fragment().is_some() {
+        return Err(InvalidUrl::Fragment);
+    }
+    // The parser tidies paths up; what it would have changed is refused instead of guessed at.
+    let written = text
+        .split_once("://")
+        .and_then(|(_, rest)| rest.find(['/', '\\', '?']).map(|at| &rest[at..]))
+        .unwrap_or("/");
+    let tidied = &url[url::Position::BeforePath..];
+    match written == tidied || (written.starts_with('?') && tidied == format!("/{written}")) {
+        true => Ok(url),
+        false => Err(InvalidUrl::Path),
+    }
+}
+
+fn origin_of(url: &Url) -> Result<Origin, InvalidUrl> {
+    let host = url
+        .host()
+        .ok_or(InvalidUrl::Malformed(url::ParseError::EmptyHost))?;
+    Ok(Origin::new(
+        host.to_owned(),
+        url.port().unwrap_or(HTTPS_PORT),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_but_plain_https_is_refused() {
+        let refused = [
+            ("http://a.example", InvalidUrl::NotHttps),
+            ("https://u:p@a.example", InvalidUrl::UserInfo),
+            ("https://a.example/#x", InvalidUrl::Fragment),
+            ("https://a.example/?x", InvalidUrl::Query),
+            ("https://a.example/a/../b", InvalidUrl::Path),
+            ("https://a.example/%2e%2e/b", InvalidUrl::Path),
+            ("https://a.example/a b", InvalidUrl::Path),
+            ("https://a.example\\b", InvalidUrl::Path),
+        ];
+        for (text, why) in refused {
+            assert_eq!(ResourceDomain::parse(text), Err(why), "{text}");
+        }
+        assert!(matches!(
+            ResourceDomain::parse("orders.example"),
+            Err(InvalidUrl::Malformed(_))
+        ));
+    }
+
+    #[test]
+    fn the_base_path_stays_as_written() {
+        for (text, base) in [
+            ("https://a.example", "/"),
+            ("https://a.example/", "/"),
+            ("https://a.example/api", "/api"),
+            ("https://a.example:8443/api/data/v9.2/", "/api/data/v9.2/"),
+            ("https://a.example/a//b", "/a//b"),
+        ] {
+            let domain = ResourceDomain::parse(text).map(|d| d.base_path().to_owned());
+            assert_eq!(domain, Ok(base.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_authority_names_the_port_only_where_it_is_not_443() {
+        for (text, authority) in [
+            ("https://A.example:443/x", "a.example"),
+            ("https://a.example:8443", "a.example:8443"),
+            ("https://[::1]:8443", "[::1]:8443"),
+            ("https://127.0.0.1", "127.0.0.1"),
+        ] {
+            let domain = ResourceDomain::parse(text).map(|d| d.origin().authority().to_owned());
+            assert_eq!(domain, Ok(authority.to_owned()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_token_url_may_carry_a_query() {
+        let url = HttpsUrl::parse("https://login.example/token?tenant=a");
+
+        assert_eq!(
+            url.map(|url| url.path_and_query()),
+            Ok("/token?tenant=a".to_owned())
+        );
+    }
+}

@@ -1,0 +1,51 @@
+//! TLS in both directions. This is the only room that names a crypto provider.
+//!
+//! # Invariants
+//!
+//! Certificates and names are always verified; no setting turns that off. One
+//! [`client::ClientTls`] lives as long as the identity and trust it was made from, because session
+//! resumption works only within one.
+
+use std::sync::{Arc, OnceLock};
+
+use rustls::crypto::CryptoProvider;
+
+pub mod client;
+pub mod server;
+
+/// ALPN's name for HTTP/2 (RFC 9113 §3.2).
+pub const ALPN_H2: &[u8] = b"h2";
+/// ALPN's name for HTTP/1.1 (RFC 7301 §6).
+pub const ALPN_HTTP11: &[u8] = b"http/1.1";
+
+/// The process's only crypto provider.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
+    Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// Why PEM text gives no usable certificates or keys. Texts never repeat the PEM.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// No certificate in the text.
+    #[error("holds no PEM certificate (-----BEGIN CERTIFICATE-----)")]
+    NoCertificate,
+    /// No private key in the text.
+    #[error("holds no PEM private key (-----BEGIN … PRIVATE KEY-----)")]
+    NoPrivateKey,
+    /// PEM that cannot be read.
+    #[error("holds PEM that cannot be read")]
+    Pem(#[source] rustls_pki_types::pem::Error),
+    /// A certificate that cannot be used as a trust anchor.
+    #[error("holds a certificate that cannot be a trust anchor")]
+    Anchor(#[source] rustls::Error),
+    /// Key and certificate are not a pair, or of a kind that is not supported.
+    #[error("certificate and private key do not belong together, or are of an unsupported kind")]
+    KeyPair(#[source] rustls::Error),
+    /// The verifier for client certificates could not be built.
+    #[error("client_ca holds no usable certificate authority")]
+    ClientCa(#[source] rustls::server::VerifierBuilderError),
+    /// The protocol versions do not fit the provider.
+    #[error("the TLS configuration was refused")]
+    Protocol(#[source] rustls::Error),
+}
