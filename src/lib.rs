@@ -11,3 +11,4 @@ pub mod clock;
 pub mod config;
 pub mod tls;
 pub mod dial;
+pub mod metrics;

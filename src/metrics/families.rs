@@ -1,0 +1,156 @@
+//! Every metric the gateway exports, beside the process's own (`process_*`).
+
+/// One metric: its name, what tells its series apart, and what it means.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Its name, unit last.
+    pub name: &'static str,
+    /// How it moves.
+    pub kind: Kind,
+    /// Its labels.
+    pub labels: &'static [&'static str],
+    /// What it means, for people.
+    pub help: &'static str,
+}
+
+/// How a metric moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only up, until a restart.
+    Counter,
+    /// Up and down.
+    Gauge,
+    /// Counts of durations, in buckets.
+    Histogram,
+}
+
+const fn family(
+    name: &'static str,
+    kind: Kind,
+    labels: &'static [&'static str],
+    help: &'static str,
+) -> Family {
+    Family {
+        name,
+        kind,
+        labels,
+        help,
+    }
+}
+
+pub(super) const REQUESTS: Family = family(
+    "attache_requests_total",
+    Kind::Counter,
+    &["connector", "method", "code"],
+    "Requests answered, the gateway's own refusals included.",
+);
+pub(super) const REQUEST_DURATION: Family = family(
+    "attache_request_duration_seconds",
+    Kind::Histogram,
+    &["connector"],
+    "Time from a request's head to the end of its answer.",
+);
+pub(super) const UPSTREAM_DURATION: Family = family(
+    "attache_upstream_duration_seconds",
+    Kind::Histogram,
+    &["connector"],
+    "Time from handing a request to the origin to the head of its answer.",
+);
+pub(super) const REQUESTS_IN_FLIGHT: Family = family(
+    "attache_requests_in_flight",
+    Kind::Gauge,
+    &[],
+    "Requests being carried now.",
+);
+pub(super) const REFUSED: Family = family(
+    "attache_refused_total",
+    Kind::Counter,
+    &["connector", "reason"],
+    "Requests the gateway answered itself, by the reason that ends the problem's type.",
+);
+pub(super) const TOKEN_REQUESTS: Family = family(
+    "attache_token_requests_total",
+    Kind::Counter,
+    &["connector", "outcome"],
+    "Requests to token endpoints, by outcome: ok, rejected, malformed, timeout, unreachable.",
+);
+pub(super) const TOKEN_REQUEST_DURATION: Family = family(
+    "attache_token_request_duration_seconds",
+    Kind::Histogram,
+    &[],
+    "Time a request to a token endpoint took.",
+);
+pub(super) const TOKEN_CACHE: Family = family(
+    "attache_token_cache_total",
+    Kind::Counter,
+    &["outcome"],
+    "Requests that needed a token, by outcome: hit, miss, joined a fetch under way.",
+);
+pub(super) const TOKEN_EXPIRY: Family = family(
+    "attache_token_expiry_timestamp_seconds",
+    Kind::Gauge,
+    &["connector"],
+    "When the connector's newest token expires, in seconds since 1970.",
+);
+pub(super) const CERTIFICATE_EXPIRY: Family = family(
+    "attache_certificate_expiry_timestamp_seconds",
+    Kind::Gauge,
+    &["connector", "use"],
+    "When a certificate of the gateway's expires, in seconds since 1970.",
+);
+pub(super) const UPSTREAM_CONNECTIONS: Family = family(
+    "attache_upstream_connections",
+    Kind::Gauge,
+    &["connector", "state"],
+    "Connections to origins open now, by state: idle, busy.",
+);
+pub(super) const CLIENT_CONNECTIONS: Family = family(
+    "attache_client_connections",
+    Kind::Gauge,
+    &[],
+    "Connections from flows open now.",
+);
+pub(super) const CONFIG_RELOADS: Family = family(
+    "attache_config_reloads_total",
+    Kind::Counter,
+    &["outcome"],
+    "Reloads of the configuration, by outcome: ok, failed.",
+);
+pub(super) const PANICS: Family = family(
+    "attache_panics_total",
+    Kind::Counter,
+    &[],
+    "Tasks that died of a defect in the gateway.",
+);
+pub(super) const ACCESS_LOG_DROPPED: Family = family(
+    "attache_access_log_dropped_total",
+    Kind::Counter,
+    &[],
+    "Lines of the access log that were dropped because it was written too slowly.",
+);
+pub(super) const BUILD_INFO: Family = family(
+    "attache_build_info",
+    Kind::Gauge,
+    &["version"],
+    "1, labelled with the gateway's version.",
+);
+
+/// Every metric of the gateway's own.
+pub const FAMILIES: &[Family] = &[
+    REQUESTS,
+    REQUEST_DURATION,
+    UPSTREAM_DURATION,
+    REQUESTS_IN_FLIGHT,
+    REFUSED,
+    TOKEN_REQUESTS,
+    TOKEN_REQUEST_DURATION,
+    TOKEN_CACHE,
+    TOKEN_EXPIRY,
+    CERTIFICATE_EXPIRY,
+    UPSTREAM_CONNECTIONS,
+    CLIENT_CONNECTIONS,
+    CONFIG_RELOADS,
+    PANICS,
+    ACCESS_LOG_DROPPED,
+    BUILD_INFO,
+];

@@ -1,0 +1,132 @@
+//! What is counted of token requests. They are rare and run on their own runtime, so one lock does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use super::OTHER;
+use super::histogram::Histogram;
+
+/// How a token request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenOutcome {
+    /// A token came.
+    Ok,
+    /// The token endpoint refused (RFC 6749 §5.2).
+    Rejected,
+    /// It answered with something that holds no usable token.
+    Malformed,
+    /// It did not answer in time.
+    Timeout,
+    /// There was no connection to it.
+    Unreachable,
+}
+
+/// The names of [`TokenOutcome`], in its order.
+pub(super) const TOKEN_OUTCOMES: [&str; 5] =
+    ["ok", "rejected", "malformed", "timeout", "unreachable"];
+
+/// Counts token requests, per connector.
+#[derive(Debug)]
+pub struct TokenMetrics {
+    rows: Mutex<HashMap<Arc<str>, TokenRow>>,
+    pub(super) took: Histogram,
+    connectors_max: usize,
+}
+
+/// What is known of one connector's token requests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct TokenRow {
+    pub(super) outcomes: [u64; TOKEN_OUTCOMES.len()],
+    pub(super) expires_at: Option<SystemTime>,
+}
+
+impl TokenMetrics {
+    pub(super) fn new(connectors_max: usize) -> Self {
+        Self {
+            rows: Mutex::default(),
+            took: Histogram::default(),
+            connectors_max,
+        }
+    }
+
+    /// Counts a token request of the connector with this label.
+    pub fn request(&self, connector: &str, outcome: TokenOutcome, took: Duration) {
+        self.took.observe(took);
+        self.change(connector, |row| row.outcomes[outcome as usize] += 1);
+    }
+
+    /// Notes when the connector's newest token expires. Connectors that share a series have none
+    /// here: of many expiries in one gauge, none could be told.
+    pub fn expiry(&self, connector: &str, expires_at: SystemTime) {
+        if connector != OTHER {
+            self.change(connector, |row| row.expires_at = Some(expires_at));
+        }
+    }
+
+    fn change(&self, connector: &str, change: impl FnOnce(&mut TokenRow)) {
+        let mut rows = self.lock();
+        let own = rows.contains_key(connector) || rows.len() < self.connectors_max;
+        let row = rows
+            .entry(if own { connector } else { OTHER }.into())
+            .or_default();
+        change(row);
+        if !own {
+            row.expires_at = None;
+        }
+    }
+
+    pub(super) fn retain(&self, live: impl Fn(&str) -> bool) {
+        self.lock()
+            .retain(|label, _| &**label == OTHER || live(label));
+    }
+
+    /// Hands every row to `each`.
+    pub(super) fn read(&self, mut each: impl FnMut(&str, &TokenRow)) {
+        for (label, row) in self.lock().iter() {
+            each(label, row);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, TokenRow>> {
+        // A panic amid a count leaves a count too few, nothing worse.
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(tokens: &TokenMetrics, connector: &str) -> Option<TokenRow> {
+        tokens.lock().get(connector).copied()
+    }
+
+    #[test]
+    fn connectors_beyond_the_bound_share_a_row_that_has_no_expiry() {
+        let tokens = TokenMetrics::new(1);
+        for connector in ["a", "b", "c"] {
+            tokens.request(connector, TokenOutcome::Rejected, Duration::ZERO);
+            tokens.expiry(connector, SystemTime::UNIX_EPOCH);
+        }
+
+        assert!(row(&tokens, "b").is_none());
+        let other = row(&tokens, OTHER).unwrap();
+        assert_eq!(other.outcomes, [0, 2, 0, 0, 0]);
+        assert_eq!(other.expires_at, None);
+        let own = row(&tokens, "a").unwrap();
+        assert_eq!(own.expires_at, Some(SystemTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn a_connector_that_is_gone_is_forgotten_and_the_shared_row_stays() {
+        let tokens = TokenMetrics::new(1);
+        tokens.request("a", TokenOutcome::Ok, Duration::ZERO);
+        tokens.request("b", TokenOutcome::Ok, Duration::ZERO);
+
+        tokens.retain(|_| false);
+
+        assert!(row(&tokens, "a").is_none());
+        assert!(row(&tokens, OTHER).is_some());
+    }
+}
