@@ -12,3 +12,4 @@ pub mod config;
 pub mod tls;
 pub mod dial;
 pub mod metrics;
+pub mod logging;

@@ -1,0 +1,208 @@
+//! What an operator reads.
+
+use std::time::{Duration, SystemTime};
+
+use http::{Method, StatusCode, Version};
+use tracing::Level;
+
+use super::*;
+use crate::clock::Turned;
+use crate::config::AccessLog as Filter;
+use crate::metrics::WorkerCounters;
+
+/// Keeps what was written.
+#[derive(Clone, Default)]
+struct Tape(Arc<Mutex<Vec<u8>>>);
+
+impl Tape {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for Tape {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn logs(format: LogFormat, level: Level) -> Logs {
+    Logs {
+        format,
+        level,
+        access: Filter::All,
+    }
+}
+
+fn clock() -> Clock {
+    let start = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+    Clock::turned(&Turned::starting_at(start))
+}
+
+/// What `say` writes to a log.
+fn written(logs: &Logs, say: impl FnOnce(&Logging)) -> String {
+    let tape = Tape::default();
+    let (logging, dispatch) = Logging::new(logs, clock(), tape.clone()).unwrap();
+    tracing::dispatcher::with_default(&dispatch, || say(&logging));
+    drop(logging);
+    tape.text()
+}
+
+fn record() -> Record {
+    Record {
+        at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        request_id: "r-1".into(),
+        connector: "orders".into(),
+        method: Method::GET,
+        path: path_of("/orders/v1?phone=%2B4930123"),
+        status: StatusCode::OK,
+        refusal: None,
+        cause: None,
+        duration: Duration::from_micros(12_345),
+        upstream_duration: Some(Duration::from_micros(11_000)),
+        request_bytes: 0,
+        response_bytes: 17,
+        peer: "127.0.0.1:40000".parse().unwrap(),
+        protocol: Version::HTTP_2,
+    }
+}
+
+#[test]
+fn hostile_values_cannot_end_their_line_or_reach_the_terminal() {
+    let hostile = "x\n2027-01-15T08:00:00.000Z ERROR forged\u{1b}[2J\u{9b}31m";
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let text = written(&logs(format, Level::INFO), |_| {
+            tracing::info!(display = %hostile, debug = ?hostile, text = hostile, "said {hostile}");
+        });
+
+        assert_eq!(text.matches('\n').count(), 1, "{text:?}");
+        assert!(!text.trim_end().contains(char::is_control), "{text:?}");
+    }
+}
+
+#[test]
+fn an_error_is_shown_with_its_sources() {
+    let error = LoggingError::Thread(io::Error::other("no room"));
+    let text = written(&logs(LogFormat::Text, Level::INFO), |_| {
+        let error: &(dyn std::error::Error + 'static) = &error;
+        tracing::warn!(error, attempts = 3, "it failed");
+    });
+
+    assert_eq!(
+        text,
+        "2027-01-15T08:00:00.000Z WARN  attache::logging::tests: it failed \
+         error=\"the thread that writes the log could not be started: no room\" attempts=3\n"
+    );
+}
+
+#[test]
+fn a_field_cannot_pose_as_the_level_of_its_line() {
+    let text = written(&logs(LogFormat::Json, Level::INFO), |_| {
+        tracing::info!(level = "ERROR", "it went well");
+    });
+
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["level"], "INFO");
+    assert_eq!(line["field_level"], "ERROR");
+}
+
+#[test]
+fn foreign_crates_are_not_heard_below_warn_even_at_trace() {
+    let text = written(&logs(LogFormat::Text, Level::TRACE), |_| {
+        tracing::info!(target: "h2::codec", "a frame with what it carries");
+        tracing::warn!(target: "h2::codec", "a frame too many");
+        tracing::trace!("our own");
+    });
+
+    assert!(!text.contains("what it carries"), "{text}");
+    assert!(text.contains("a frame too many"), "{text}");
+    assert!(text.contains("our own"), "{text}");
+}
+
+#[test]
+fn a_reload_changes_level_and_format_of_a_running_log() {
+    let text = written(&logs(LogFormat::Text, Level::ERROR), |logging| {
+        let say = || tracing::info!("heard");
+        say();
+        logging.apply(&logs(LogFormat::Json, Level::INFO)).unwrap();
+        say();
+    });
+
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["message"], "heard");
+}
+
+#[test]
+fn an_access_line_tells_no_query() {
+    let text = written(&logs(LogFormat::Text, Level::ERROR), |logging| {
+        let worker = WorkerCounters::default();
+        logging.access_log().write(record(), &worker);
+    });
+
+    assert_eq!(
+        text,
+        "2027-01-15T08:00:00.000Z INFO  access: request answered request_id=r-1 \
+         connector=orders method=GET path=/orders/v1 status=200 duration_ms=12.345 \
+         upstream_ms=11.000 request_bytes=0 response_bytes=17 peer=127.0.0.1:40000 \
+         protocol=HTTP/2\n"
+    );
+}
+
+#[test]
+fn a_refusal_tells_reason_and_cause_on_one_line() {
+    let text = written(&logs(LogFormat::Json, Level::ERROR), |logging| {
+        let refused = Record {
+            status: StatusCode::BAD_GATEWAY,
+            refusal: Some("origin-tls"),
+            cause: Some("the certificate\nhas expired".into()),
+            upstream_duration: None,
+            ..record()
+        };
+        logging
+            .access_log()
+            .write(refused, &WorkerCounters::default());
+    });
+
+    assert_eq!(text.matches('\n').count(), 1);
+    let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(line["message"], "request refused");
+    assert_eq!(line["reason"], "origin-tls");
+    assert_eq!(line["cause"], "the certificate\nhas expired");
+    assert_eq!(line["duration_ms"], 12.345);
+    assert_eq!(line.get("upstream_ms"), None);
+}
+
+#[test]
+fn the_filter_decides_before_a_record_is_made() {
+    let (ok, missing, broken) = (
+        StatusCode::OK,
+        StatusCode::NOT_FOUND,
+        StatusCode::BAD_GATEWAY,
+    );
+    for (filter, status, refusal, wanted) in [
+        (Filter::Off, broken, Some("origin-tls"), false),
+        (Filter::Errors, ok, None, false),
+        (Filter::Errors, missing, None, false),
+        (Filter::Errors, missing, Some("no-such-connector"), true),
+        (Filter::Errors, broken, None, true),
+        (Filter::All, ok, None, true),
+    ] {
+        assert_eq!(
+            wants(filter, status, refusal),
+            wanted,
+            "{filter:?} {status}"
+        );
+    }
+}
+
+#[test]
+fn a_path_keeps_to_its_bound_and_its_characters() {
+    assert_eq!(path_of(&"é".repeat(1000)).chars().count(), 512);
+    assert_eq!(&*path_of("/a?b?c"), "/a");
+    assert_eq!(&*path_of("/a%3Fb"), "/a%3Fb");
+}
