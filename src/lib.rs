@@ -13,3 +13,4 @@ pub mod tls;
 pub mod dial;
 pub mod metrics;
 pub mod logging;
+pub mod cli;

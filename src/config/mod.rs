@@ -7,6 +7,7 @@
 //! [`ConfigError`] names file, line, column and key, and never shows a secret.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,46 @@ use ipnet::IpNet;
 
 use crate::connector::Connector;
 use crate::secret::Secret;
+
+mod auth;
+mod connectors;
+mod document;
+mod error;
+mod files;
+mod listeners;
+mod load;
+mod oauth;
+mod reader;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod units;
+
+pub use error::{ConfigError, Fault, Faults};
+
+/// The longest name, URL or other text that is no secret, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+
+impl Config {
+    /// Reads, checks and resolves the configuration file at `path`: YAML, and the secrets,
+    /// certificates and keys it names, whose paths are relative to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the file cannot be read, or with everything that is wrong in it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        load::file(path, &|name| std::env::var_os(name))
+    }
+
+    /// As [`Config::load`], from `text`; paths in it are relative to `base_dir`.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::Faulty`] with everything that is wrong in it.
+    pub fn parse(text: &str, base_dir: &Path) -> Result<Self, ConfigError> {
+        load::text(text, None, base_dir, &|name| std::env::var_os(name))
+    }
+}
 
 /// A whole, checked configuration.
 #[derive(Clone, Debug)]

@@ -4,12 +4,12 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::{ALPN_H2, ALPN_HTTP11, TlsError, provider};
-use crate::connector::{ClientCertificate, Http2};
+use crate::connector::{ClientCertificate, Http2, SigningAlgorithm};
 
 /// The anchors a connection is verified against.
 #[derive(Clone)]
@@ -127,6 +127,37 @@ pub fn check_pair(pair: &ClientCertificate) -> Result<(), TlsError> {
     rustls::sign::CertifiedKey::from_der(chain, key, &provider())
         .map(drop)
         .map_err(TlsError::KeyPair)
+}
+
+/// Checks that every certificate of `bundle` (PEM) can be a trust anchor.
+///
+/// # Errors
+///
+/// As [`TrustAnchors::system_and`].
+pub fn check_anchors(bundle: &str) -> Result<(), TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(bundle)? {
+        roots.add(certificate).map_err(TlsError::Anchor)?;
+    }
+    Ok(())
+}
+
+/// Whether the private key `pem` can make signatures of `algorithm`.
+///
+/// # Errors
+///
+/// [`TlsError`] if the key cannot be read or is of an unsupported kind.
+pub fn can_sign(pem: &str, algorithm: SigningAlgorithm) -> Result<bool, TlsError> {
+    let key = provider()
+        .key_provider
+        .load_private_key(private_key(pem)?)
+        .map_err(TlsError::KeyPair)?;
+    let scheme = match algorithm {
+        SigningAlgorithm::Rs256 => SignatureScheme::RSA_PKCS1_SHA256,
+        SigningAlgorithm::Ps256 => SignatureScheme::RSA_PSS_SHA256,
+        SigningAlgorithm::Es256 => SignatureScheme::ECDSA_NISTP256_SHA256,
+    };
+    Ok(key.choose_scheme(&[scheme]).is_some())
 }
 
 /// Reads every certificate of a PEM text, in order.

@@ -1,0 +1,58 @@
+//! `attache check`: reads a configuration as `serve` would, and serves nothing.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use crate::config::Config;
+
+/// What a check found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckOutcome {
+    /// `serve` would start with it.
+    Good,
+    /// It is refused.
+    Faulty,
+}
+
+impl CheckOutcome {
+    /// What the process answers: 2 is a wrong configuration.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            Self::Good => 0,
+            Self::Faulty => 2,
+        }
+    }
+}
+
+/// Reads the configuration at `path`. Says how it is on `out`, and what is wrong or unwise, one
+/// line each, on `err`.
+///
+/// # Errors
+///
+/// Only if `out` or `err` cannot be written to.
+pub fn run(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<CheckOutcome> {
+    let config = match Config::load(path) {
+        Ok(config) => config,
+        Err(error) => {
+            write!(err, "{error}")?;
+            let mut source = std::error::Error::source(&error);
+            while let Some(cause) = source {
+                write!(err, ": {cause}")?;
+                source = cause.source();
+            }
+            writeln!(err)?;
+            return Ok(CheckOutcome::Faulty);
+        }
+    };
+    for warning in &config.warnings {
+        writeln!(err, "warning: {warning}")?;
+    }
+    let inactive = config.connectors.iter().filter(|one| !one.enabled).count();
+    let (connectors, warnings) = (config.connectors.len(), config.warnings.len());
+    let file = path.display();
+    writeln!(
+        out,
+        "{file}: good; connectors: {connectors}, of which inactive: {inactive}; warnings: {warnings}"
+    )?;
+    Ok(CheckOutcome::Good)
+}

@@ -1,0 +1,271 @@
+//! Connectors, and the limits towards their resource domains.
+
+use std::collections::HashMap;
+
+use super::auth;
+use super::document::{Node, Position};
+use super::error::Problem;
+use super::reader::{Path, Reader, Section};
+use super::units::{Bounded, Count, Span};
+use crate::connector::{
+    Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, ResourceDomain,
+    Upstream,
+};
+use crate::tls::client::check_anchors;
+
+pub(super) const CONNECTOR_KEYS: &[&str] = &[
+    "id",
+    "name",
+    "kind",
+    "enabled",
+    "resource_domain",
+    "auth",
+    "ca_bundle",
+    "cookies",
+    "forwarded",
+    "upstream",
+];
+pub(super) const UPSTREAM_KEYS: &[&str] = &[
+    "connect",
+    "response_head",
+    "stall",
+    "connections_max",
+    "idle",
+    "age_max",
+    "http2",
+];
+
+/// The most connectors of one gateway.
+const CONNECTORS_MAX: usize = 1_000_000;
+
+/// The longest name, in bytes.
+const NAME_BYTES_MAX: usize = 200;
+
+pub(super) const CONNECT: Bounded<Span> = span("connect", Span::millis(1_500), Span::minutes(1));
+pub(super) const RESPONSE_HEAD: Bounded<Span> =
+    span("response_head", Span::secs(15), Span::hours(1));
+pub(super) const STALL: Bounded<Span> = span("stall", Span::secs(30), Span::hours(1));
+pub(super) const IDLE: Bounded<Span> = span("idle", Span::secs(30), Span::hours(1));
+pub(super) const AGE_MAX: Bounded<Span> = span("age_max", Span::minutes(10), Span::hours(24));
+pub(super) const CONNECTIONS_MAX: Bounded<Count> = Bounded {
+    key: "connections_max",
+    default: Count(256),
+    min: Count(1),
+    max: Count(65_536),
+};
+
+const fn span(key: &'static str, default: Span, max: Span) -> Bounded<Span> {
+    Bounded {
+        key,
+        default,
+        min: Span::millis(10),
+        max,
+    }
+}
+
+/// Reads the gateway's own `upstream`, which connectors start from.
+pub(super) fn default_upstream<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    path: &Path<'_>,
+) -> Upstream {
+    let section = reader.section(root, path, "upstream", UPSTREAM_KEYS);
+    let path = path.key("upstream");
+    let connections_max = reader.quantity(&section, &path, &CONNECTIONS_MAX);
+    let http2 = http2(reader, &section, &path);
+    let mut read = |bounded| reader.duration(&section, &path, bounded);
+    Upstream {
+        connect_timeout: read(&CONNECT),
+        response_head_timeout: read(&RESPONSE_HEAD),
+        stall_timeout: read(&STALL),
+        connections_max: connections_max.as_u32(),
+        idle_timeout: read(&IDLE),
+        age_max: read(&AGE_MAX),
+        http2: http2.unwrap_or_default(),
+    }
+}
+
+/// Reads a connector's `upstream`: what it does not say is as `default`.
+fn own_upstream<'d>(
+    reader: &mut Reader<'d>,
+    connector: &Section<'d>,
+    path: &Path<'_>,
+    default: &Upstream,
+) -> Upstream {
+    let mut upstream = *default;
+    if connector.written("upstream").is_none() {
+        return upstream;
+    }
+    let section = reader.section(connector, path, "upstream", UPSTREAM_KEYS);
+    let path = path.key("upstream");
+    for (bounded, timeout) in [
+        (&CONNECT, &mut upstream.connect_timeout),
+        (&RESPONSE_HEAD, &mut upstream.response_head_timeout),
+        (&STALL, &mut upstream.stall_timeout),
+        (&IDLE, &mut upstream.idle_timeout),
+        (&AGE_MAX, &mut upstream.age_max),
+    ] {
+        if section.written(bounded.key).is_some() {
+            *timeout = reader.duration(&section, &path, bounded);
+        }
+    }
+    let inherited = Count(upstream.connections_max.into());
+    upstream.connections_max = reader
+        .quantity_or(&section, &path, &CONNECTIONS_MAX, inherited)
+        .as_u32();
+    upstream.http2 = http2(reader, &section, &path).unwrap_or(upstream.http2);
+    upstream
+}
+
+fn http2<'d>(reader: &mut Reader<'d>, section: &Section<'d>, path: &Path<'_>) -> Option<Http2> {
+    let choices = [("auto", Http2::Auto), ("off", Http2::Off)];
+    reader.choice(section, path, "http2", &choices)
+}
+
+/// Reads every connector; those with a fault are left out.
+pub(super) fn read<'d>(
+    reader: &mut Reader<'d>,
+    root: &Section<'d>,
+    path: &Path<'_>,
+    upstream: &Upstream,
+) -> Vec<Connector> {
+    let Some(node) = root.optional("connectors") else {
+        return Vec::new();
+    };
+    let path = path.key("connectors");
+    let nodes = reader.list(node, &path, CONNECTORS_MAX);
+    let mut taken = Taken::default();
+    let mut connectors = Vec::with_capacity(nodes.len());
+    for (index, node) in nodes.iter().enumerate() {
+        let path = path.index(index);
+        connectors.extend(connector(reader, node, &path, upstream, &mut taken));
+    }
+    connectors
+}
+
+/// The IDs and names that earlier connectors have, and where.
+#[derive(Default)]
+struct Taken<'d> {
+    ids: HashMap<ConnectorId, Position>,
+    names: HashMap<&'d str, Position>,
+}
+
+fn connector<'d>(
+    reader: &mut Reader<'d>,
+    node: &'d Node,
+    by_index: &Path<'_>,
+    default: &Upstream,
+    taken: &mut Taken<'d>,
+) -> Option<Connector> {
+    let section = &reader.mapping(node, by_index, CONNECTOR_KEYS)?;
+    let id = connector_id(reader, section, by_index, taken);
+    // People know connectors by their IDs; the index is for those that have none.
+    let named = by_index.renamed(id.as_ref().map(ConnectorId::as_str));
+    let path = &named;
+    let name = connector_name(reader, section, path, taken);
+    reader.choice(section, path, "kind", &[("custom", ())]);
+    let enabled = reader.flag(section, path, "enabled").unwrap_or(true);
+    let resource_domain = resource_domain(reader, section, path);
+    let scheme = auth::scheme(reader, section, path);
+    let bundle = section.optional("ca_bundle");
+    let ca_bundle =
+        bundle.and_then(|node| reader.bundle(node, &path.key("ca_bundle"), check_anchors));
+    let cookies = [("drop", Cookies::Drop), ("pass", Cookies::Pass)];
+    let cookies = reader.choice(section, path, "cookies", &cookies);
+    let forwarded = match reader.flag(section, path, "forwarded") {
+        Some(true) => Forwarded::Add,
+        Some(false) | None => Forwarded::Omit,
+    };
+    let upstream = own_upstream(reader, section, path, default);
+    Some(Connector {
+        id: id.clone()?,
+        name: name?.to_owned(),
+        enabled,
+        kind: Kind::Custom(Custom {
+            resource_domain: resource_domain?,
+            scheme: scheme?,
+        }),
+        ca_bundle,
+        cookies: cookies.unwrap_or_default(),
+        forwarded,
+        upstream,
+    })
+}
+
+fn connector_id<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+    taken: &mut Taken<'d>,
+) -> Option<ConnectorId> {
+    let text = reader.required_text(section, path, "id", ID_FORM)?;
+    let at = section.place("id");
+    let path = path.key("id");
+    match ConnectorId::parse(text) {
+        Err(error) => {
+            reader.fault(at, &path, Problem::ConnectorId(error));
+            None
+        }
+        Ok(id) => {
+            if let Some(first) = taken.ids.get(&id) {
+                let first = first.line;
+                reader.fault(at, &path, Problem::DuplicateId { first });
+            } else {
+                taken.ids.insert(id.clone(), at);
+            }
+            Some(id)
+        }
+    }
+}
+
+const ID_FORM: &str = "an ID of 1 to 64 of a-z, 0-9 and '-' that never changes";
+const NAME_FORM: &str = "a name of 1 to 200 bytes without control characters";
+
+fn connector_name<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+    taken: &mut Taken<'d>,
+) -> Option<&'d str> {
+    let name = reader.required_text(section, path, "name", NAME_FORM)?;
+    let at = section.place("name");
+    let path = path.key("name");
+    if name.len() > NAME_BYTES_MAX {
+        reader.fault(at, &path, Problem::MustBe(NAME_FORM));
+        return None;
+    }
+    if let Some(first) = taken.names.insert(name, at) {
+        let first = first.line;
+        reader.fault(at, &path, Problem::DuplicateName { first });
+    }
+    Some(name)
+}
+
+fn resource_domain<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+) -> Option<ResourceDomain> {
+    let key = "resource_domain";
+    let text = reader.required_text(
+        section,
+        path,
+        key,
+        "an https:// URL, with a base path if need be",
+    )?;
+    ResourceDomain::parse(text)
+        .map_err(|error| reader.fault(section.place(key), &path.key(key), Problem::Url(error)))
+        .ok()
+}
+
+/// Reads the text of a URL that the gateway itself calls.
+pub(super) fn https_url<'d>(
+    reader: &mut Reader<'d>,
+    node: &'d Node,
+    path: &Path<'_>,
+) -> Option<HttpsUrl> {
+    let text = reader.text(node, path, "an https:// URL")?;
+    HttpsUrl::parse(text)
+        .map_err(|error| reader.fault(node.at, path, Problem::Url(error)))
+        .ok()
+}

@@ -1,0 +1,406 @@
+//! Where secrets, certificates and keys come from: the text itself, a file, the environment.
+//!
+//! # Invariants
+//!
+//! Paths are relative to the file they stand in. Every file is read once in a load, however many
+//! connectors name it, and never beyond a bound. What was read is overwritten when it is dropped.
+
+use std::collections::{HashMap, HashSet};
+use std::ffi::OsString;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use zeroize::Zeroizing;
+
+use super::document::Node;
+use super::error::Problem;
+use super::reader::{self, Reader, Section};
+use super::units::Size;
+use crate::connector::ClientCertificate;
+use crate::secret::Secret;
+use crate::tls::TlsError;
+
+/// The largest secret, certificate, key or bundle that is read.
+const FILE_BYTES_MAX: Size = Size::mib(4);
+
+/// The longest secret: more fits in no head and in no token request.
+const SECRET_BYTES_MAX: Size = Size::kib(16);
+
+/// How PEM begins (RFC 7468 §2).
+const PEM_START: &str = "-----BEGIN ";
+
+pub(super) const SOURCE_KEYS: &[&str] = &["env", "file"];
+pub(super) const PAIR_KEYS: &[&str] = &["certificate", "private_key"];
+
+const SECRET_FORM: &str = "{ env: NAME }, { file: PATH } or a plain string";
+const PEM_FORM: &str = "{ file: PATH }, { env: NAME } or PEM text";
+
+/// Answers for environment variables.
+pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
+
+/// What a load reads beside the configuration file, and what it has found out about it.
+pub(super) struct Files<'e> {
+    file: Option<PathBuf>,
+    base_dir: PathBuf,
+    environment: Environment<'e>,
+    texts: HashMap<PathBuf, Rc<Zeroizing<String>>>,
+    pairs: HashSet<(Source, Source)>,
+    bundles: HashMap<Source, Arc<str>>,
+}
+
+/// Where a text came from; equal sources hold equal texts within one load.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Source {
+    /// The configuration itself, at this line and column.
+    Inline(u64, u64),
+    File(PathBuf),
+    Variable(String),
+}
+
+/// A text and where it came from.
+struct Sourced {
+    source: Source,
+    text: Rc<Zeroizing<String>>,
+}
+
+impl Sourced {
+    /// How errors call it: never by its content.
+    fn called(&self) -> String {
+        match &self.source {
+            Source::Inline(..) => "the value".to_owned(),
+            Source::File(path) => format!("the file {}", path.display()),
+            Source::Variable(name) => format!("the environment variable {name}"),
+        }
+    }
+}
+
+/// What is done with a secret, which decides the characters it may hold.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Use {
+    /// The password of Basic authentication (RFC 7617 §2: no control characters).
+    Password,
+    /// The value of a field (RFC 9110 §5.5).
+    Field,
+    /// A parameter of a form, which encodes everything.
+    Parameter,
+}
+
+/// Whether a plain string is worth a warning.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Plain {
+    Warn,
+    Accept,
+}
+
+impl<'e> Files<'e> {
+    pub(super) fn new(file: Option<&Path>, base_dir: &Path, environment: Environment<'e>) -> Self {
+        Self {
+            file: file.map(Path::to_path_buf),
+            base_dir: base_dir.to_path_buf(),
+            environment,
+            texts: HashMap::new(),
+            pairs: HashSet::new(),
+            bundles: HashMap::new(),
+        }
+    }
+
+    /// The configuration file, if the text came from one.
+    pub(super) fn named(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    fn read_file(&mut self, written: &str) -> Result<Sourced, Problem> {
+        let path = self.base_dir.join(written);
+        let text = match self.texts.get(&path) {
+            Some(text) => Rc::clone(text),
+            None => {
+                let text = Rc::new(read_text(&path)?);
+                self.texts.insert(path.clone(), Rc::clone(&text));
+                text
+            }
+        };
+        let source = Source::File(path);
+        Ok(Sourced { source, text })
+    }
+
+    fn read_variable(&self, name: &str) -> Result<Sourced, Problem> {
+        let shown = match reader::is_variable_name(name) {
+            true => name.to_owned(),
+            false => "(its name is not repeated, in case it is a secret)".to_owned(),
+        };
+        // The system panics at names with '=' or NUL instead of having none of them.
+        let value = match name.is_empty() || name.contains(['=', '\0']) {
+            true => None,
+            false => (self.environment)(name),
+        };
+        let Some(value) = value else {
+            return Err(Problem::Unset(shown));
+        };
+        match value.into_string() {
+            Ok(text) => Ok(Sourced {
+                source: Source::Variable(shown),
+                text: Rc::new(Zeroizing::new(text)),
+            }),
+            Err(_) => Err(Problem::VariableNotText(shown)),
+        }
+    }
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<String>, Problem> {
+    let unreadable = |source| Problem::File {
+        path: path.to_path_buf(),
+        source,
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(FILE_BYTES_MAX.0 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > FILE_BYTES_MAX.as_usize() {
+        return Err(Problem::FileLarge {
+            path: path.to_path_buf(),
+            allowed: FILE_BYTES_MAX.to_string(),
+        });
+    }
+    match std::str::from_utf8(&bytes) {
+        Ok(text) => Ok(Zeroizing::new(text.to_owned())),
+        Err(_) => Err(Problem::FileNotText {
+            path: path.to_path_buf(),
+        }),
+    }
+}
+
+impl<'d> Reader<'d> {
+    /// Reads `{ env: NAME }`, `{ file: PATH }` or a plain string.
+    fn sourced(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+        form: &'static str,
+    ) -> Option<Sourced> {
+        if self.document.text(node).is_some() {
+            let text = self.text(node, path, form)?;
+            return Some(Sourced {
+                source: Source::Inline(node.at.line, node.at.column),
+                text: Rc::new(Zeroizing::new(text.to_owned())),
+            });
+        }
+        if !matches!(node.content, super::document::Content::Map(_)) {
+            self.refuse(node, path, Problem::MustBe(form));
+            return None;
+        }
+        let section = self.mapping(node, path, SOURCE_KEYS)?;
+        let read = match (section.optional("env"), section.optional("file")) {
+            (Some(env), None) => {
+                let name =
+                    self.text(env, &path.key("env"), "the name of an environment variable")?;
+                self.files.read_variable(name)
+            }
+            (None, Some(file)) => {
+                let path = path.key("file");
+                let written = self.text(file, &path, "the path of a file")?;
+                // What was pasted here instead of a path must not be repeated as one.
+                if !is_path(written) {
+                    self.fault(file.at, &path, Problem::MustBe("the path of a file"));
+                    return None;
+                }
+                self.files.read_file(written)
+            }
+            (Some(_), Some(_)) => Err(Problem::MoreThanOne(SOURCE_KEYS)),
+            (None, None) => Err(Problem::MustBe(form)),
+        };
+        read.map_err(|problem| self.fault(node.at, path, problem))
+            .ok()
+    }
+
+    /// Reads a secret, with the characters that `usage` allows.
+    pub(super) fn secret(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+        usage: Use,
+        plain: Plain,
+    ) -> Option<Secret> {
+        let sourced = self.sourced(node, path, SECRET_FORM)?;
+        let mut text = sourced.text.as_str();
+        match &sourced.source {
+            Source::File(_) => text = without_newline(text),
+            Source::Inline(..) if plain == Plain::Warn => self.warn(node.at, path, PLAIN_SECRET),
+            Source::Inline(..) | Source::Variable(_) => {}
+        }
+        match secret_problem(text, usage, || sourced.called()) {
+            None => Some(Secret::new(text.to_owned())),
+            Some(problem) => {
+                self.fault(node.at, path, problem);
+                None
+            }
+        }
+    }
+
+    /// Reads a secret that must be there.
+    pub(super) fn required_secret(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+        key: &'static str,
+        usage: Use,
+    ) -> Option<Secret> {
+        let path = path.key(key);
+        match section.optional(key) {
+            Some(node) => self.secret(node, &path, usage, Plain::Warn),
+            None => {
+                self.fault(section.place(key), &path, Problem::Required(SECRET_FORM));
+                None
+            }
+        }
+    }
+
+    fn pem(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+    ) -> Option<(Sourced, Sourced)> {
+        let mut half = |key: &'static str| {
+            let path = path.key(key);
+            let Some(node) = section.optional(key) else {
+                self.fault(section.place(key), &path, Problem::Required(PEM_FORM));
+                return None;
+            };
+            let sourced = self.sourced(node, &path, PEM_FORM)?;
+            if let Source::Inline(..) = sourced.source {
+                if !sourced.text.contains(PEM_START) {
+                    self.fault(node.at, &path, Problem::MustBe(PEM_FORM));
+                    return None;
+                }
+                if key == "private_key" {
+                    self.warn(node.at, &path, PLAIN_KEY);
+                }
+            }
+            Some(sourced)
+        };
+        let certificate = half("certificate");
+        let private_key = half("private_key");
+        Some((certificate?, private_key?))
+    }
+
+    /// Reads the certificate and private key of `section`, which must be a pair.
+    pub(super) fn key_pair(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+    ) -> Option<ClientCertificate> {
+        let (certificate, private_key) = self.pem(section, path)?;
+        let pair = ClientCertificate {
+            certificate_pem: certificate.text.to_string(),
+            private_key_pem: Secret::new(private_key.text.to_string()),
+        };
+        let sources = (certificate.source.clone(), private_key.source.clone());
+        if self.files.pairs.contains(&sources) {
+            return Some(pair);
+        }
+        // Each half by itself first, so that the one that is wrong is named.
+        let halves = [
+            (
+                "certificate",
+                &certificate,
+                crate::tls::client::certificates(&pair.certificate_pem).err(),
+            ),
+            (
+                "private_key",
+                &private_key,
+                crate::tls::client::private_key(pair.private_key_pem.expose()).err(),
+            ),
+        ];
+        let mut whole = true;
+        for (key, half, error) in halves {
+            if let Some(error) = error {
+                whole = false;
+                let problem = Problem::Pem(half.called(), error);
+                self.fault(section.place(key), &path.key(key), problem);
+            }
+        }
+        if !whole {
+            return None;
+        }
+        if let Err(error) = crate::tls::client::check_pair(&pair) {
+            self.fault(section.at, path, Problem::Tls(error));
+            return None;
+        }
+        self.files.pairs.insert(sources);
+        Some(pair)
+    }
+
+    /// Reads PEM certificates that are to be trusted, checked by `check`.
+    pub(super) fn bundle(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+        check: fn(&str) -> Result<(), TlsError>,
+    ) -> Option<Arc<str>> {
+        let sourced = self.sourced(node, path, PEM_FORM)?;
+        if let Some(bundle) = self.files.bundles.get(&sourced.source) {
+            return Some(Arc::clone(bundle));
+        }
+        let inline = matches!(sourced.source, Source::Inline(..));
+        let problem = if inline && !sourced.text.contains(PEM_START) {
+            Some(Problem::MustBe(PEM_FORM))
+        } else {
+            check(&sourced.text)
+                .err()
+                .map(|error| Problem::Pem(sourced.called(), error))
+        };
+        if let Some(problem) = problem {
+            self.fault(node.at, path, problem);
+            return None;
+        }
+        let bundle: Arc<str> = sourced.text.as_str().into();
+        self.files
+            .bundles
+            .insert(sourced.source, Arc::clone(&bundle));
+        Some(bundle)
+    }
+}
+
+const PLAIN_SECRET: &str =
+    "the secret stands in the configuration itself; write { env: NAME } or { file: PATH }";
+const PLAIN_KEY: &str =
+    "the private key stands in the configuration itself; write { file: PATH } or { env: NAME }";
+
+fn is_path(written: &str) -> bool {
+    !written.is_empty()
+        && written.len() <= 1024
+        && !written.contains(char::is_control)
+        && !written.contains(PEM_START)
+}
+
+/// Without the newline that editors and `echo` put behind a secret; further ones are its own.
+fn without_newline(text: &str) -> &str {
+    match text.strip_suffix('\n') {
+        Some(line) => line.strip_suffix('\r').unwrap_or(line),
+        None => text,
+    }
+}
+
+fn secret_problem(text: &str, usage: Use, called: impl Fn() -> String) -> Option<Problem> {
+    if text.is_empty() {
+        return Some(Problem::Empty(called()));
+    }
+    if text.len() > SECRET_BYTES_MAX.as_usize() {
+        return Some(Problem::Long(called(), SECRET_BYTES_MAX.to_string()));
+    }
+    let holds = |what| Some(Problem::Characters(called(), what));
+    if text.contains(['\r', '\n']) {
+        return holds("a line break; one at the end of a file is dropped, any other is refused");
+    }
+    // Tab is a legal part of a field's value (RFC 9110 §5.5), not of a password (RFC 7617 §2).
+    let tab_allowed = usage != Use::Password;
+    if text.contains(|c: char| c.is_control() && !(c == '\t' && tab_allowed)) {
+        return holds("a control character (RFC 9110 §5.5, RFC 7617 §2)");
+    }
+    if usage == Use::Field && text.trim_matches([' ', '\t']).len() < text.len() {
+        return holds("a space at its beginning or end, which no field can carry (RFC 9110 §5.5)");
+    }
+    None
+}

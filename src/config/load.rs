@@ -1,0 +1,85 @@
+//! From a file to a [`Config`]: bounded reading, parsing, then everything the walk found.
+
+use std::io::Read;
+use std::path::Path;
+
+use zeroize::Zeroizing;
+
+use super::document::{Document, Position};
+use super::error::{ConfigError, Faults, Problem};
+use super::files::{Environment, Files};
+use super::reader::{self, Reader};
+use super::units::Size;
+use super::{Config, settings};
+
+/// Reads the configuration file at `path`.
+pub(super) fn file(path: &Path, environment: Environment<'_>) -> Result<Config, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable {
+        file: path.to_path_buf(),
+        source,
+    };
+    let bytes_max = settings::CONFIG_BYTES_MAX.max;
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let mut bytes = Zeroizing::new(Vec::new());
+    file.take(bytes_max.0 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    if bytes.len() > bytes_max.as_usize() {
+        return Err(ConfigError::TooLarge {
+            file: path.to_path_buf(),
+            allowed: bytes_max.to_string(),
+        });
+    }
+    let Ok(written) = std::str::from_utf8(&bytes) else {
+        return Err(ConfigError::NotText {
+            file: path.to_path_buf(),
+        });
+    };
+    let base_dir = path.parent().unwrap_or(Path::new(""));
+    text(written, Some(path), base_dir, environment)
+}
+
+/// Reads a configuration's text. `file` is only named; paths are relative to `base_dir`.
+pub(super) fn text(
+    text: &str,
+    file: Option<&Path>,
+    base_dir: &Path,
+    environment: Environment<'_>,
+) -> Result<Config, ConfigError> {
+    let faulty = |faults, unlisted| {
+        ConfigError::Faulty(Faults {
+            file: file.map(Path::to_path_buf),
+            faults,
+            unlisted,
+        })
+    };
+    let document = Document::parse(text).map_err(|fault| faulty(vec![fault], 0))?;
+    let mut reader = Reader::new(&document, Files::new(file, base_dir, environment));
+    let config = settings::read(&mut reader);
+    if let Some(config) = &config {
+        check_length(&mut reader, text, config);
+    }
+    match config {
+        Some(mut config) if reader.faults.is_empty() => {
+            config.warnings = reader.into_warnings();
+            Ok(config)
+        }
+        Some(_) | None => {
+            reader.faults.sort_by_key(super::error::Fault::position);
+            Err(faulty(reader.faults, reader.unlisted))
+        }
+    }
+}
+
+/// The bound of the configuration's own making; the one that holds for all was kept before.
+fn check_length(reader: &mut Reader<'_>, text: &str, config: &Config) {
+    let allowed = Size(config.limits.config_bytes_max);
+    let found = Size(text.len() as u64);
+    if found > allowed {
+        let problem = Problem::FileTooLong {
+            found: found.to_string(),
+            allowed: allowed.to_string(),
+        };
+        reader.fault(Position::START, &reader::Path::ROOT, problem);
+    }
+}

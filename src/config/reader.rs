@@ -1,0 +1,462 @@
+//! Walks a document, collecting everything that is wrong with it.
+//!
+//! # Invariants
+//!
+//! A reading function always answers; where it cannot, it records a fault and answers with the
+//! default or nothing, so that one mistake does not hide the next. A configuration whose reader
+//! holds a fault is thrown away. Faults and warnings show keys and places, never values.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::document::{Content, Document, Entry, Node, Position};
+use super::error::{Fault, Problem, write_place};
+use super::files::Files;
+use super::units::{Bounded, Quantity, Span};
+
+/// Faults and warnings listed in full; the rest are counted.
+const LISTED_MAX: usize = 100;
+
+/// The longest unknown key that is compared with known ones, and shown, in bytes.
+const KEY_BYTES_MAX: usize = 40;
+
+/// Where a value stands, from the root; lives on the stack and is written only when needed.
+#[derive(Clone, Copy)]
+pub(super) struct Path<'p> {
+    parent: Option<&'p Path<'p>>,
+    step: Step<'p>,
+}
+
+#[derive(Clone, Copy)]
+enum Step<'p> {
+    Root,
+    Key(&'static str),
+    Index(usize),
+    Name(&'p str),
+}
+
+impl<'p> Path<'p> {
+    pub(super) const ROOT: Path<'static> = Path {
+        parent: None,
+        step: Step::Root,
+    };
+
+    pub(super) fn key(&'p self, key: &'static str) -> Path<'p> {
+        self.step(Step::Key(key))
+    }
+
+    pub(super) fn index(&'p self, index: usize) -> Path<'p> {
+        self.step(Step::Index(index))
+    }
+
+    /// The same place, by a name instead of an index where it has one that may be shown.
+    pub(super) fn renamed<'q>(&'q self, name: Option<&'q str>) -> Path<'q> {
+        Path {
+            parent: self.parent,
+            step: name.map_or(self.step, Step::Name),
+        }
+    }
+
+    fn step(&'p self, step: Step<'p>) -> Path<'p> {
+        Path {
+            parent: Some(self),
+            step,
+        }
+    }
+
+    fn is_within(&self, key: &str) -> bool {
+        matches!(self.step, Step::Key(step) if step == key)
+            || self.parent.is_some_and(|parent| parent.is_within(key))
+    }
+}
+
+impl fmt::Display for Path<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            fmt::Display::fmt(parent, f)?;
+        }
+        let at_root = self
+            .parent
+            .is_none_or(|parent| matches!(parent.step, Step::Root));
+        match self.step {
+            Step::Root => Ok(()),
+            Step::Key(key) if at_root => f.write_str(key),
+            Step::Key(key) => write!(f, ".{key}"),
+            Step::Index(index) => write!(f, "[{index}]"),
+            Step::Name(name) => write!(f, "[{name}]"),
+        }
+    }
+}
+
+/// A mapping whose keys are known.
+#[derive(Clone, Copy)]
+pub(super) struct Section<'d> {
+    pub(super) at: Position,
+    entries: &'d [Entry],
+    keys: &'static [&'static str],
+}
+
+impl<'d> Section<'d> {
+    /// The value under `key`; a null counts as a value.
+    pub(super) fn written(&self, key: &'static str) -> Option<&'d Node> {
+        debug_assert!(self.keys.contains(&key), "{key} is not listed");
+        let entry = self.entries.iter().find(|entry| entry.key == key)?;
+        Some(&entry.value)
+    }
+
+    /// The value under `key`, unless it is null.
+    pub(super) fn optional(&self, key: &'static str) -> Option<&'d Node> {
+        self.written(key)
+            .filter(|node| !matches!(node.content, Content::Null))
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Where `key` is written, or else where the mapping begins.
+    pub(super) fn place(&self, key: &'static str) -> Position {
+        self.written(key).map_or(self.at, |node| node.at)
+    }
+}
+
+/// Reads one document.
+pub(super) struct Reader<'d> {
+    pub(super) document: &'d Document<'d>,
+    pub(super) files: Files<'d>,
+    pub(super) faults: Vec<Fault>,
+    pub(super) unlisted: usize,
+    pub(super) warnings: Vec<String>,
+    unlisted_warnings: usize,
+}
+
+impl<'d> Reader<'d> {
+    pub(super) fn new(document: &'d Document<'d>, files: Files<'d>) -> Self {
+        Self {
+            document,
+            files,
+            faults: Vec::new(),
+            unlisted: 0,
+            warnings: Vec::new(),
+            unlisted_warnings: 0,
+        }
+    }
+
+    /// Records that the value at `at` is wrong.
+    pub(super) fn fault(&mut self, at: Position, path: &Path<'_>, problem: Problem) {
+        if self.faults.len() < LISTED_MAX {
+            self.faults.push(Fault::new(at, path.to_string(), problem));
+        } else {
+            self.unlisted += 1;
+        }
+    }
+
+    /// Records that the value at `at` is unwise.
+    pub(super) fn warn(&mut self, at: Position, path: &Path<'_>, advice: &str) {
+        if self.warnings.len() >= LISTED_MAX {
+            self.unlisted_warnings += 1;
+            return;
+        }
+        let mut line = String::new();
+        // Writing to a String cannot fail.
+        let _ = super::error::write_file(&mut line, self.files.named());
+        let _ = write_place(&mut line, at, &path.to_string());
+        line.push_str(advice);
+        self.warnings.push(line);
+    }
+
+    /// The warnings, with a count of those that are not listed.
+    pub(super) fn into_warnings(mut self) -> Vec<String> {
+        if self.unlisted_warnings > 0 {
+            let more = format!("and {} more warnings", self.unlisted_warnings);
+            self.warnings.push(more);
+        }
+        self.warnings
+    }
+
+    /// Records that `node` should have been something else.
+    pub(super) fn refuse(&mut self, node: &Node, path: &Path<'_>, problem: Problem) {
+        match self.document.text(node).and_then(interpolated) {
+            Some(name) => self.fault(node.at, path, Problem::Interpolation { name }),
+            None => self.fault(node.at, path, problem),
+        }
+    }
+
+    /// Reads the mapping under `key`, whose keys all have defaults: an absent one is empty.
+    pub(super) fn section(
+        &mut self,
+        parent: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+        keys: &'static [&'static str],
+    ) -> Section<'d> {
+        let read = match parent.written(key) {
+            Some(node) => self.mapping(node, &path.key(key), keys),
+            None => None,
+        };
+        read.unwrap_or(Section {
+            at: parent.place(key),
+            entries: &[],
+            keys,
+        })
+    }
+
+    /// Reads a mapping with `keys`; everything else in it is a fault. Null is an empty mapping.
+    pub(super) fn mapping(
+        &mut self,
+        node: &'d Node,
+        path: &Path<'_>,
+        keys: &'static [&'static str],
+    ) -> Option<Section<'d>> {
+        let entries = match &node.content {
+            Content::Null => &[],
+            Content::Map(entries) => entries.as_slice(),
+            Content::Text(_) | Content::Bare | Content::List(_) => {
+                self.refuse(node, path, Problem::MustBe("a mapping (key: value)"));
+                return None;
+            }
+        };
+        for entry in entries {
+            if !keys.contains(&entry.key.as_str()) {
+                self.unknown_key(entry, path, keys);
+            }
+        }
+        Some(Section {
+            at: node.at,
+            entries,
+            keys,
+        })
+    }
+
+    fn unknown_key(&mut self, entry: &Entry, path: &Path<'_>, known: &'static [&'static str]) {
+        if self.faults.len() >= LISTED_MAX {
+            self.unlisted += 1;
+            return;
+        }
+        let (nearest, distance) = nearest(&entry.key, known);
+        if may_be_shown(&entry.key, nearest, distance, path) {
+            let mut key = path.to_string();
+            if !key.is_empty() {
+                key.push('.');
+            }
+            key.push_str(&entry.key);
+            let problem = Problem::UnknownKey { nearest, known };
+            self.faults.push(Fault::new(entry.at, key, problem));
+        } else {
+            let problem = Problem::UnknownUnshownKey { nearest, known };
+            self.fault(entry.at, path, problem);
+        }
+    }
+
+    /// Reads a list of at most `most` entries.
+    pub(super) fn list(&mut self, node: &'d Node, path: &Path<'_>, most: usize) -> &'d [Node] {
+        match &node.content {
+            Content::List(nodes) if nodes.len() <= most => nodes,
+            Content::List(nodes) => {
+                let found = nodes.len();
+                self.fault(node.at, path, Problem::TooMany { found, most });
+                &[]
+            }
+            Content::Null | Content::Text(_) | Content::Bare | Content::Map(_) => {
+                self.refuse(node, path, Problem::MustBe("a list, [] if it is empty"));
+                &[]
+            }
+        }
+    }
+
+    /// Reads a mapping whose keys are the operator's own, of at most `most` entries.
+    pub(super) fn entries(&mut self, node: &'d Node, path: &Path<'_>, most: usize) -> &'d [Entry] {
+        match &node.content {
+            Content::Map(entries) if entries.len() <= most => entries,
+            Content::Map(entries) => {
+                let found = entries.len();
+                self.fault(node.at, path, Problem::TooMany { found, most });
+                &[]
+            }
+            Content::Null => &[],
+            Content::Text(_) | Content::Bare | Content::List(_) => {
+                self.refuse(node, path, Problem::MustBe("a mapping (name: value)"));
+                &[]
+            }
+        }
+    }
+
+    /// Reads a scalar's text; `expected` says what should stand there.
+    pub(super) fn text(
+        &mut self,
+        node: &'d Node,
+        path: &Path<'_>,
+        expected: &'static str,
+    ) -> Option<&'d str> {
+        let document = self.document;
+        match document.text(node) {
+            Some(text) if interpolated(text).is_none() => Some(text),
+            Some(_) | None => {
+                self.refuse(node, path, Problem::MustBe(expected));
+                None
+            }
+        }
+    }
+
+    /// Reads a text that must be there, has at most `bytes_max` bytes and no control characters.
+    pub(super) fn required_text(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Option<&'d str> {
+        let path = path.key(key);
+        match section.optional(key) {
+            Some(node) => self.plain_text(node, &path, expected),
+            None => {
+                self.fault(section.place(key), &path, Problem::Required(expected));
+                None
+            }
+        }
+    }
+
+    /// Reads a text that may be absent, with the rules of [`Reader::required_text`].
+    pub(super) fn optional_text(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+        expected: &'static str,
+    ) -> Option<&'d str> {
+        let node = section.optional(key)?;
+        self.plain_text(node, &path.key(key), expected)
+    }
+
+    fn plain_text(
+        &mut self,
+        node: &'d Node,
+        path: &Path<'_>,
+        expected: &'static str,
+    ) -> Option<&'d str> {
+        let text = self.text(node, path, expected)?;
+        if text.is_empty() || text.len() > super::TEXT_BYTES_MAX || text.contains(char::is_control)
+        {
+            self.fault(node.at, path, Problem::MustBe(expected));
+            return None;
+        }
+        Some(text)
+    }
+
+    /// Reads a quantity, or takes `default` where the key is absent.
+    pub(super) fn quantity_or<Q: Quantity>(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        bounded: &Bounded<Q>,
+        default: Q,
+    ) -> Q {
+        let Some(node) = section.written(bounded.key) else {
+            return default;
+        };
+        let path = path.key(bounded.key);
+        let read = self
+            .document
+            .text(node)
+            .and_then(|text| bounded.parse(text));
+        read.unwrap_or_else(|| {
+            let problem = Problem::OutOfBounds {
+                form: Q::FORM,
+                allowed: bounded.allowed(),
+            };
+            self.refuse(node, &path, problem);
+            default
+        })
+    }
+
+    /// Reads a quantity, or takes its own default where the key is absent.
+    pub(super) fn quantity<Q: Quantity>(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        bounded: &Bounded<Q>,
+    ) -> Q {
+        self.quantity_or(section, path, bounded, bounded.default)
+    }
+
+    /// Reads a duration, or takes its own default where the key is absent.
+    pub(super) fn duration(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        bounded: &Bounded<Span>,
+    ) -> Duration {
+        self.quantity(section, path, bounded).duration()
+    }
+
+    /// Reads one of `choices`; `None` where the key is absent (or the value wrong).
+    pub(super) fn choice<T: Copy>(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+        choices: &[(&'static str, T)],
+    ) -> Option<T> {
+        let node = section.written(key)?;
+        let found = self
+            .document
+            .text(node)
+            .and_then(|text| choices.iter().find(|(word, _)| *word == text));
+        if found.is_none() {
+            let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
+            self.refuse(node, &path.key(key), Problem::NotAChoice(words.join(", ")));
+        }
+        found.map(|(_, choice)| *choice)
+    }
+
+    /// Reads `true` or `false`; `None` where the key is absent (or the value wrong).
+    pub(super) fn flag(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+    ) -> Option<bool> {
+        self.choice(section, path, key, &[("true", true), ("false", false)])
+    }
+}
+
+/// The name to write instead of something that looks like `${NAME}`: the one within, if the whole
+/// text is that and it looks like a variable's, which is how it is known to be no secret.
+pub(super) fn interpolated(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once("${")?;
+    let (inner, after) = rest.split_once('}')?;
+    let whole = text.starts_with("${") && after.is_empty() && is_variable_name(inner);
+    Some(if whole { inner } else { "NAME" }.to_owned())
+}
+
+/// Whether `text` looks like an environment variable's name and not like a secret.
+pub(super) fn is_variable_name(text: &str) -> bool {
+    let upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
+    text.len() <= 128
+        && text.bytes().next().is_some_and(upper)
+        && text
+            .bytes()
+            .all(|byte| upper(byte) || byte.is_ascii_digit())
+}
+
+fn nearest(key: &str, known: &'static [&'static str]) -> (&'static str, usize) {
+    let short: String = key.chars().take(KEY_BYTES_MAX).collect();
+    let by_distance = |known: &&'static str| (*known, strsim::osa_distance(&short, known));
+    known
+        .iter()
+        .map(by_distance)
+        .min_by_key(|(_, distance)| *distance)
+        .unwrap_or(("", usize::MAX))
+}
+
+/// An unknown key may be a secret that slipped out of its place (`{ username: svc, hunter2 }`).
+/// Within `auth` and `tls` only slips of the finger are shown, elsewhere what looks like a key.
+fn may_be_shown(key: &str, nearest: &str, distance: usize, path: &Path<'_>) -> bool {
+    let like_a_key = key.len() <= KEY_BYTES_MAX
+        && key
+            .bytes()
+            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
+    let slip = distance <= (nearest.len() / 3).max(1);
+    let among_secrets = path.is_within("auth") || path.is_within("tls");
+    like_a_key && (slip || !among_secrets)
+}
