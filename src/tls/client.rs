@@ -42,6 +42,11 @@ impl TrustAnchors {
         }
         Ok(Self(Arc::new(roots)))
     }
+
+    /// Whether both are one set, not merely equal ones: what was made for one serves the other.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 impl fmt::Debug for TrustAnchors {

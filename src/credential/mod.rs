@@ -1,0 +1,364 @@
+//! Credentials: where they come from and how long they hold.
+//!
+//! A connector's [`Source`] is made once, when the connector is published: either a credential
+//! that never changes or the slot of a token. [`Source::obtain`] is what a request calls.
+//!
+//! # Invariants
+//!
+//! A credential leaves this room as a sensitive field value and in no other form; a token request
+//! goes to the connector's token endpoint and nowhere else. Everything that decides a token is in
+//! its key, so a changed connector never serves an old one. For any number of flows, whether they
+//! stay or hang up, one token request runs, on a runtime of its own.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use http::header::{self, InvalidHeaderValue};
+use http::{HeaderName, HeaderValue};
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::config::Tokens;
+use crate::connector::{
+    ClientAuthentication, ClientCertificate, Connector, Http2, OAuth2, Revision, Scheme,
+};
+use crate::dial::{AddressPolicy, Dialer};
+use crate::metrics::TokenMetrics;
+use crate::tls::TlsError;
+use crate::tls::client::{ClientTls, TrustAnchors};
+
+mod answer;
+mod assertion;
+mod basic;
+mod cache;
+mod error;
+mod exchange;
+mod fetch;
+mod oauth;
+mod slot;
+mod token;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::metrics::CacheOutcome;
+pub use error::{Rejection, TokenError};
+pub use oauth::{RESERVED_FIELDS, RESERVED_PARAMETERS};
+pub use slot::{Fetching, TokenSlot, TokenState};
+
+use assertion::Signer;
+use cache::{Slots, TokenKey};
+use fetch::Fetcher;
+use slot::{Fetch, Surroundings};
+
+/// What one request carries beside what the flow sent.
+#[derive(Clone)]
+pub enum Credential {
+    /// Nothing in the head: the origin asks for nothing, or for a client certificate alone.
+    None,
+    /// One field.
+    Field {
+        /// The field's name.
+        name: HeaderName,
+        /// The field's value, marked sensitive.
+        value: HeaderValue,
+    },
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => f.write_str("None"),
+            Self::Field { name, .. } => write!(f, "Field({name}: …)"),
+        }
+    }
+}
+
+/// A credential that was asked for.
+#[derive(Clone, Debug)]
+pub struct Obtained {
+    /// What the request carries.
+    pub credential: Credential,
+    /// How the token was found; `None` where no token is involved.
+    pub cache: Option<CacheOutcome>,
+}
+
+impl Obtained {
+    fn token(credential: Credential, cache: CacheOutcome) -> Self {
+        Self {
+            credential,
+            cache: Some(cache),
+        }
+    }
+}
+
+/// Why there is no credential, shared among all who waited for it.
+#[derive(Clone, Debug)]
+pub struct Unobtained {
+    /// What went wrong.
+    pub reason: Arc<TokenError>,
+    /// How long a flow should wait before it asks again.
+    pub retry_after: Duration,
+    /// Whether this request started the fetch that failed.
+    pub cache: CacheOutcome,
+}
+
+impl Unobtained {
+    fn new(reason: Arc<TokenError>, cache: CacheOutcome) -> Self {
+        Self {
+            retry_after: reason.retry_after(),
+            reason,
+            cache,
+        }
+    }
+}
+
+/// Where one connector's credential comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The same with every request.
+    Fixed(Credential),
+    /// A token.
+    Token(Arc<TokenSlot>),
+}
+
+impl Source {
+    /// The credential for one request. Where a fresh token is held, this does not wait.
+    ///
+    /// Cancel-safe: a caller that goes away cancels no fetch.
+    ///
+    /// # Errors
+    ///
+    /// [`Unobtained`] if the token request failed, or took longer than `tokens.wait`.
+    pub async fn obtain(&self) -> Result<Obtained, Unobtained> {
+        match self {
+            Self::Fixed(credential) => Ok(Obtained {
+                credential: credential.clone(),
+                cache: None,
+            }),
+            Self::Token(slot) => slot.obtain().await,
+        }
+    }
+
+    /// What the token slot holds; `None` where no token is involved.
+    pub fn state(&self) -> Option<TokenState> {
+        match self {
+            Self::Fixed(_) => None,
+            Self::Token(slot) => Some(slot.state()),
+        }
+    }
+}
+
+/// What a configuration says about token requests.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Limits and lifetimes.
+    pub tokens: Tokens,
+    /// Where token endpoints may lie.
+    pub policy: AddressPolicy,
+    /// Whom token endpoints are verified against, beside a connector's own bundle.
+    pub anchors: TrustAnchors,
+}
+
+/// Makes sources and keeps their tokens; one per process. Cheap to clone.
+#[derive(Clone)]
+pub struct Credentials(Arc<Shared>);
+
+struct Shared {
+    runtime: Handle,
+    dialer: Dialer,
+    clock: Clock,
+    metrics: Arc<TokenMetrics>,
+    slots: Slots,
+    /// The identity without a certificate, shared by all connectors under the same anchors: each
+    /// identity has a session store of its own, too large to have one per connector.
+    plain: Mutex<Option<(TrustAnchors, ClientTls)>>,
+}
+
+impl Credentials {
+    /// Credentials whose token requests run on `runtime`. The bound on slots is taken from
+    /// `settings` once.
+    pub fn new(
+        runtime: Handle,
+        dialer: Dialer,
+        clock: Clock,
+        metrics: Arc<TokenMetrics>,
+        settings: Settings,
+    ) -> Self {
+        Self(Arc::new(Shared {
+            runtime,
+            dialer,
+            clock,
+            metrics,
+            slots: Slots::new(settings.tokens.entries_max),
+            plain: Mutex::new(None),
+        }))
+    }
+
+    /// Where `connector`'s credential comes from at `revision`; `label` names it in the metrics.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a certificate, key or anchor of the connector cannot be used.
+    pub fn source(
+        &self,
+        connector: &Connector,
+        revision: Revision,
+        settings: &Settings,
+        label: Arc<str>,
+    ) -> Result<Source, TlsError> {
+        let fixed = |name, value| Ok(Source::Fixed(fixed(connector, name, value)));
+        match connector.kind.scheme() {
+            Scheme::None | Scheme::ClientCertificate(_) => Ok(Source::Fixed(Credential::None)),
+            Scheme::Basic(basic) => fixed(header::AUTHORIZATION, basic::authorization(basic)),
+            Scheme::Header(field) => fixed(field.name.clone(), basic::fixed(field)),
+            Scheme::OAuth2(oauth2) => {
+                let key = TokenKey::new(connector, revision, oauth2);
+                if let Some(slot) = self.0.slots.find(&key) {
+                    return Ok(Source::Token(slot));
+                }
+                let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label)?);
+                let fetch: Fetch = Box::new(move || {
+                    let fetcher = Arc::clone(&fetcher);
+                    Box::pin(async move { fetcher.fetch().await })
+                });
+                let surroundings = Surroundings {
+                    runtime: self.0.runtime.clone(),
+                    clock: self.0.clock.clone(),
+                    wait: settings.tokens.wait,
+                };
+                let slot = TokenSlot::new(key, fetch, surroundings);
+                Ok(Source::Token(self.0.slots.keep(slot)))
+            }
+        }
+    }
+
+    /// Lets go of what `source` holds, once its connector was replaced or removed. Requests that
+    /// still hold it are served to their end.
+    pub fn retire(&self, source: &Source) {
+        match source {
+            Source::Fixed(_) => {}
+            Source::Token(slot) => self.0.slots.remove(slot.key()),
+        }
+    }
+
+    /// Makes one token request for `connector`, apart from every slot, and says when its token
+    /// expires; `None` where no token is involved. For validation: a [`TokenError::Dial`] names
+    /// the leg that failed, any other error is the token endpoint's answer.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError`], which is counted but not logged.
+    pub async fn fetch_once(
+        &self,
+        connector: &Connector,
+        settings: &Settings,
+        label: Arc<str>,
+    ) -> Result<Option<SystemTime>, TokenError> {
+        let Scheme::OAuth2(oauth2) = connector.kind.scheme() else {
+            return Ok(None);
+        };
+        let fetcher = self
+            .fetcher(connector, oauth2, settings, label)
+            .map_err(TokenError::Identity)?;
+        let token = fetcher.fetch_unlogged().await?;
+        Ok(Some(token.expires_at()))
+    }
+
+    fn fetcher(
+        &self,
+        connector: &Connector,
+        oauth2: &OAuth2,
+        settings: &Settings,
+        label: Arc<str>,
+    ) -> Result<Fetcher, TlsError> {
+        let signer = match &oauth2.client_authentication {
+            ClientAuthentication::PrivateKeyJwt {
+                certificate,
+                assertion,
+            } => Some(Signer::new(certificate, assertion)?),
+            ClientAuthentication::None
+            | ClientAuthentication::ClientSecretBasic(_)
+            | ClientAuthentication::ClientSecretPost(_)
+            | ClientAuthentication::TlsClientAuth(_)
+            | ClientAuthentication::SelfSignedTlsClientAuth(_) => None,
+        };
+        Ok(Fetcher {
+            connector: connector.id.clone(),
+            label,
+            tls: self.identity(connector, oauth2, settings)?,
+            oauth2: oauth2.clone(),
+            signer,
+            dialer: self.0.dialer.clone(),
+            policy: settings.policy.clone(),
+            tokens: settings.tokens,
+            clock: self.0.clock.clone(),
+            metrics: Arc::clone(&self.0.metrics),
+            refresh_token: Mutex::new(None),
+        })
+    }
+
+    /// What the token endpoint sees of us in the handshake (RFC 8705 §2), and whom we believe.
+    fn identity(
+        &self,
+        connector: &Connector,
+        oauth2: &OAuth2,
+        settings: &Settings,
+    ) -> Result<ClientTls, TlsError> {
+        let certificate = shown_certificate(&oauth2.client_authentication);
+        match &connector.ca_bundle {
+            Some(bundle) => {
+                let anchors = settings.anchors.and([&**bundle])?;
+                ClientTls::new(&anchors, certificate, Http2::Off)
+            }
+            None if certificate.is_some() => {
+                ClientTls::new(&settings.anchors, certificate, Http2::Off)
+            }
+            None => self.plain_identity(&settings.anchors),
+        }
+    }
+
+    fn plain_identity(&self, anchors: &TrustAnchors) -> Result<ClientTls, TlsError> {
+        let held = self.0.plain.lock();
+        let mut held = held.unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, tls)) = held.as_ref().filter(|(known, _)| known.same(anchors)) {
+            return Ok(tls.clone());
+        }
+        let tls = ClientTls::new(anchors, None, Http2::Off)?;
+        *held = Some((anchors.clone(), tls.clone()));
+        Ok(tls)
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").finish_non_exhaustive()
+    }
+}
+
+/// The certificate shown in the handshake; `private_key_jwt` signs with its key instead.
+fn shown_certificate(authentication: &ClientAuthentication) -> Option<&ClientCertificate> {
+    match authentication {
+        ClientAuthentication::TlsClientAuth(certificate)
+        | ClientAuthentication::SelfSignedTlsClientAuth(certificate) => Some(certificate),
+        ClientAuthentication::None
+        | ClientAuthentication::ClientSecretBasic(_)
+        | ClientAuthentication::ClientSecretPost(_)
+        | ClientAuthentication::PrivateKeyJwt { .. } => None,
+    }
+}
+
+/// A credential that never changes. Configuration has checked that the value is a legal one; if
+/// it is not, the request goes out with an empty value, which opens nothing.
+fn fixed(
+    connector: &Connector,
+    name: HeaderName,
+    value: Result<HeaderValue, InvalidHeaderValue>,
+) -> Credential {
+    let value = value.unwrap_or_else(|_| {
+        tracing::error!(connector = %connector.id, "the credential is no legal field value");
+        HeaderValue::from_static("")
+    });
+    Credential::Field { name, value }
+}

@@ -1,0 +1,239 @@
+//! Token requests, written and carried by the `oauth2` crate, which only this file and `answer`
+//! name.
+//!
+//! # Invariants
+//!
+//! A request has one client authentication (RFC 6749 §2.3) and no parameter twice (§3.2). The
+//! crate's parse error carries the answer's body: [`failure`] drops it unread.
+
+use std::collections::BTreeMap;
+
+use futures_util::future::BoxFuture;
+use http::{StatusCode, header};
+use oauth2::basic::{BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
+use oauth2::{
+    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RefreshToken,
+    RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, Scope, StandardRevocableToken,
+    TokenUrl,
+};
+pub(super) use oauth2::{HttpRequest, HttpResponse};
+use serde_json::Value;
+
+use super::answer::{ErrorAnswer, TokenAnswer};
+use super::error::{Rejection, TokenError};
+use super::exchange::Line;
+use crate::connector::{ClientAuthentication, GrantType, OAuth2, StaticHeader};
+use crate::secret::Secret;
+
+/// Parameters that the gateway sets itself (RFC 6749 §§2.3.1, 4.3.2, 4.4.2, 6; RFC 7521 §4.2).
+pub const RESERVED_PARAMETERS: &[&str] = &[
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "username",
+    "password",
+    "refresh_token",
+    "scope",
+];
+
+/// Fields that the gateway sets itself, or that would change the message's framing.
+/// `Authorization` is reserved too, unless the client authentication is `none`.
+pub const RESERVED_FIELDS: &[&str] = &[
+    "accept",
+    "accept-encoding",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "keep-alive",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// The crate's way to our own HTTP client.
+impl<'c> AsyncHttpClient<'c> for Line<'_> {
+    type Error = TokenError;
+    type Future = BoxFuture<'c, Result<HttpResponse, TokenError>>;
+
+    fn call(&'c self, request: HttpRequest) -> Self::Future {
+        Box::pin(self.carry(request))
+    }
+}
+
+/// What is exchanged for a token this time.
+#[derive(Clone, Copy)]
+pub(super) enum Exchanged<'a> {
+    /// What the connector was configured with.
+    Grant,
+    /// The refresh token of an earlier answer (RFC 6749 §6).
+    RefreshToken(&'a Secret),
+}
+
+type Client = oauth2::Client<
+    ErrorAnswer,
+    TokenAnswer,
+    BasicTokenIntrospectionResponse,
+    StandardRevocableToken,
+    BasicRevocationErrorResponse,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointNotSet,
+    EndpointSet,
+>;
+
+/// Why the crate has no token.
+pub(super) type Failure = RequestTokenError<TokenError, ErrorAnswer>;
+
+/// Checks that nothing configured repeats what the gateway itself sends.
+///
+/// # Errors
+///
+/// [`TokenError::ReservedParameter`] or [`TokenError::ReservedField`].
+pub(super) fn check(oauth2: &OAuth2) -> Result<(), TokenError> {
+    let reserved = |name: &&String| RESERVED_PARAMETERS.contains(&name.as_str());
+    if let Some(name) = oauth2.token_parameters.keys().find(reserved) {
+        return Err(TokenError::ReservedParameter { name: name.clone() });
+    }
+    let public = matches!(oauth2.client_authentication, ClientAuthentication::None);
+    let reserved = |field: &&StaticHeader| {
+        RESERVED_FIELDS.contains(&field.name.as_str())
+            || (field.name == header::AUTHORIZATION && !public)
+    };
+    match oauth2.token_headers.iter().find(reserved) {
+        Some(field) => Err(TokenError::ReservedField {
+            name: field.name.to_string(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Writes one token request, has `line` carry it and reads the answer.
+///
+/// # Errors
+///
+/// [`Failure`], to be translated by [`failure`] at once.
+pub(super) async fn request(
+    oauth2: &OAuth2,
+    exchanged: Exchanged<'_>,
+    assertion: Option<&str>,
+    line: &Line<'_>,
+) -> Result<TokenAnswer, Failure> {
+    let client = client(oauth2)?;
+    let added = parameters(&oauth2.token_parameters, assertion);
+    // As it was written: the crate would join several scopes with the same space.
+    let scope = oauth2.scope.iter().cloned().map(Scope::new);
+    match (exchanged, &oauth2.grant) {
+        (Exchanged::RefreshToken(held), _) => {
+            // Without a scope it stays what was granted (RFC 6749 §6).
+            let held = RefreshToken::new(held.expose().to_owned());
+            let request = client.exchange_refresh_token(&held);
+            let request = added.fold(request, |request, (name, value)| {
+                request.add_extra_param(name, value)
+            });
+            request.request_async(line).await
+        }
+        (Exchanged::Grant, GrantType::ClientCredentials) => {
+            let request = client.exchange_client_credentials().add_scopes(scope);
+            let request = added.fold(request, |request, (name, value)| {
+                request.add_extra_param(name, value)
+            });
+            request.request_async(line).await
+        }
+        (Exchanged::Grant, GrantType::Password { username, password }) => {
+            let username = ResourceOwnerUsername::new(username.clone());
+            let password = ResourceOwnerPassword::new(password.expose().to_owned());
+            let request = client
+                .exchange_password(&username, &password)
+                .add_scopes(scope);
+            let request = added.fold(request, |request, (name, value)| {
+                request.add_extra_param(name, value)
+            });
+            request.request_async(line).await
+        }
+    }
+}
+
+/// The client with its one authentication (RFC 6749 §2.3). Every method but
+/// `client_secret_basic` has `client_id` in the body (RFC 6749 §3.2.1, RFC 8705 §2).
+fn client(oauth2: &OAuth2) -> Result<Client, Failure> {
+    let url = TokenUrl::new(oauth2.token_url.as_str().to_owned())
+        .map_err(|_| Failure::Request(TokenError::Unwritable))?;
+    let client = oauth2::Client::new(ClientId::new(oauth2.client_id.clone())).set_token_uri(url);
+    let secret = |secret: &Secret| ClientSecret::new(secret.expose().to_owned());
+    Ok(match &oauth2.client_authentication {
+        ClientAuthentication::ClientSecretBasic(held) => client
+            .set_auth_type(AuthType::BasicAuth)
+            .set_client_secret(secret(held)),
+        ClientAuthentication::ClientSecretPost(held) => client
+            .set_auth_type(AuthType::RequestBody)
+            .set_client_secret(secret(held)),
+        ClientAuthentication::None
+        | ClientAuthentication::PrivateKeyJwt { .. }
+        | ClientAuthentication::TlsClientAuth(_)
+        | ClientAuthentication::SelfSignedTlsClientAuth(_) => {
+            client.set_auth_type(AuthType::RequestBody)
+        }
+    })
+}
+
+/// The parameters beside the standard ones; the assertion among them (RFC 7523 §2.2).
+fn parameters<'a>(
+    configured: &'a BTreeMap<String, Secret>,
+    assertion: Option<&'a str>,
+) -> impl Iterator<Item = (&'a str, &'a str)> {
+    const JWT_BEARER: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+    let signed = |jwt| {
+        [
+            ("client_assertion_type", JWT_BEARER),
+            ("client_assertion", jwt),
+        ]
+    };
+    configured
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .chain(assertion.into_iter().flat_map(signed))
+}
+
+/// What `error` says, without what it carries. `answered` is the answer's status, if one came;
+/// `secrets` are those of the request, so that no echo of them is kept.
+pub(super) fn failure(
+    error: Failure,
+    answered: Option<StatusCode>,
+    secrets: &[&str],
+) -> TokenError {
+    let refused = answered.filter(|status| !status.is_success());
+    match (error, refused) {
+        (RequestTokenError::Request(error), _) => error,
+        (RequestTokenError::ServerResponse(answer), status) => {
+            let status = status.unwrap_or(StatusCode::BAD_REQUEST);
+            let (code, description) = (answer.error.as_ref(), answer.error_description.as_ref());
+            TokenError::Rejected(Rejection::new(
+                status,
+                code.and_then(Value::as_str),
+                description.and_then(Value::as_str),
+                secrets,
+            ))
+        }
+        (RequestTokenError::Parse(..) | RequestTokenError::Other(_), Some(status)) => {
+            TokenError::Rejected(Rejection::new(status, None, None, &[]))
+        }
+        (RequestTokenError::Parse(error, _), None) => TokenError::NotATokenResponse {
+            line: error.inner().line(),
+            column: error.inner().column(),
+        },
+        // The crate says so of a request that cannot be written and of an empty answer alike.
+        (RequestTokenError::Other(_), None) => match answered {
+            Some(_) => TokenError::Empty,
+            None => TokenError::Unwritable,
+        },
+    }
+}

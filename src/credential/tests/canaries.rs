@@ -1,0 +1,141 @@
+//! What must never be seen, looked for wherever this room writes.
+
+use std::io;
+use std::sync::Mutex;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tracing::Level;
+use tracing::subscriber::DefaultGuard;
+use url::form_urlencoded;
+
+use super::server::json;
+use super::*;
+
+/// Everything that is logged on this thread while the guard lives.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().expect("whole").write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    fn start() -> (Self, DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().expect("whole").clone()).expect("UTF-8")
+    }
+}
+
+fn assert_clean(text: &str, canaries: &[&str]) {
+    for canary in canaries {
+        let form: String = form_urlencoded::byte_serialize(canary.as_bytes()).collect();
+        let base64 = STANDARD.encode(canary);
+        for shape in [canary, form.as_str(), base64.trim_end_matches('=')] {
+            assert!(!text.contains(shape), "{shape} is in {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn neither_a_token_nor_a_secret_is_shown_by_debug_or_the_metrics() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.password()));
+    let obtained = source.obtain().await.expect("a token");
+
+    let shown = format!(
+        "{source:?} {obtained:?} {:?} {:?}",
+        stage.credentials, stage.settings
+    );
+
+    assert_clean(&shown, &["token-1", SECRET, "pass word&="]);
+}
+
+#[tokio::test]
+async fn a_failed_fetch_is_logged_once_and_shows_no_secret_that_the_server_echoes() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::start();
+    let source = stage.source(&connector("crm", stage.password()));
+    let body = format!(
+        r#"{{"error":"invalid_client","error_description":"not {SECRET}","access_token":"t-9"}}"#
+    );
+    stage.server.will_answer(json(401, &body));
+
+    source.obtain().await.expect_err("refused");
+
+    let text = log.text();
+    let lines: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
+    assert_eq!(lines.len(), 1, "{text}");
+    for told in [
+        "connector=crm",
+        "https://login.example",
+        "rejected",
+        "invalid_client",
+    ] {
+        assert!(lines[0].contains(told), "{told} is not in {text}");
+    }
+    assert_clean(&text, &["t-9", SECRET, "pass word&="]);
+}
+
+#[tokio::test]
+async fn what_a_server_says_about_its_refusal_is_logged() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::start();
+    let body =
+        r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired\r\nWARN x"}"#;
+    stage.server.will_answer(json(401, body));
+
+    stage.obtain(stage.oauth2()).await.expect_err("refused");
+
+    let text = log.text();
+    assert!(text.contains("AADSTS7000222: expired??WARN x"), "{text}");
+}
+
+#[tokio::test]
+async fn a_token_is_not_logged_when_it_comes() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::start();
+
+    stage.obtain(stage.password()).await.expect("a token");
+
+    let text = log.text();
+    assert!(text.contains("obtained a token"), "{text}");
+    assert_clean(&text, &["token-1", SECRET, "pass word&="]);
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_read_is_not_quoted() {
+    let stage = Stage::new().await;
+    let (log, _guard) = Log::start();
+    for body in [
+        r#"{"access_token":"canary-1","expires_in":"canary-1"}"#,
+        r#"{"access_token":"canary-1","token_type":"canary-1"}"#,
+        r#"{"access_token":"canary-1","canary-1"}"#,
+        r#"{"access_token":["canary-1"]}"#,
+        r#"{"access_token":"canary-1 x"}"#,
+        "canary-1",
+    ] {
+        stage
+            .answered(json(200, body))
+            .await
+            .expect_err("unreadable");
+    }
+
+    assert_clean(&log.text(), &["canary-1"]);
+}

@@ -1,0 +1,301 @@
+//! One token request for any number of flows, and how long its token is served.
+
+use futures_util::future::join_all;
+
+use super::requests::field;
+use super::server::{json, self_signed, token};
+use super::*;
+use crate::connector::{Assertion, SigningAlgorithm};
+
+#[tokio::test]
+async fn two_hundred_flows_on_a_cold_slot_make_one_token_request() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    stage.server.close();
+
+    let flows = join_all((0..200).map(|_| source.obtain()));
+    let (obtained, ()) = tokio::join!(flows, async {
+        stage.server.has_seen(1).await;
+        stage.server.open();
+    });
+
+    assert_eq!(stage.server.count(), 1);
+    let found = |outcome| {
+        let obtained = obtained.iter().map(|one| one.as_ref().expect("a token"));
+        obtained.filter(|one| one.cache == Some(outcome)).count()
+    };
+    assert_eq!(
+        (found(CacheOutcome::Miss), found(CacheOutcome::Joined)),
+        (1, 199)
+    );
+    let next = source.obtain().await.expect("a token");
+    assert_eq!(next.cache, Some(CacheOutcome::Hit));
+    assert_eq!(authorization(&next), "Bearer token-1");
+}
+
+#[tokio::test]
+async fn ten_flows_that_hang_up_on_a_cold_slot_make_one_token_request() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    stage.server.close();
+
+    for _ in 0..10 {
+        let flow = tokio::spawn({
+            let source = source.clone();
+            async move { source.obtain().await }
+        });
+        stage.server.has_seen(1).await;
+        flow.abort();
+        assert!(flow.await.is_err_and(|ended| ended.is_cancelled()));
+    }
+    stage.server.open();
+
+    let obtained = source.obtain().await.expect("the fetch went on");
+    assert_eq!(authorization(&obtained), "Bearer token-1");
+    assert_eq!(stage.server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_flow_waits_its_time_and_the_fetch_goes_on() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    stage.server.close();
+
+    let (gave_up, ()) = tokio::join!(source.obtain(), async {
+        stage.server.has_seen(1).await;
+        stage.turned.advance(stage.settings.tokens.wait);
+    });
+    let fetching = source.state();
+    stage.server.open();
+    let obtained = source.obtain().await.expect("the same fetch");
+
+    let gave_up = gave_up.expect_err("it waited long enough");
+    assert!(matches!(*gave_up.reason, TokenError::StillFetching { .. }));
+    assert_eq!(gave_up.cache, CacheOutcome::Miss);
+    assert!(!gave_up.retry_after.is_zero());
+    let now = Fetching::Now;
+    assert_eq!(fetching, Some(TokenState::Absent { fetching: now }));
+    assert_eq!(authorization(&obtained), "Bearer token-1");
+    assert_eq!(stage.server.count(), 1);
+}
+
+#[tokio::test]
+async fn a_failure_is_shared_among_those_who_waited_and_not_kept() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    stage
+        .server
+        .will_answer(json(401, r#"{"error":"invalid_client"}"#));
+
+    let failed = join_all((0..20).map(|_| source.obtain())).await;
+    let recovered = source.obtain().await;
+
+    assert!(failed.iter().all(|one| {
+        matches!(one, Err(unobtained) if unobtained.reason.code() == Some("invalid_client"))
+    }));
+    assert!(recovered.is_ok());
+    assert_eq!(stage.server.count(), 2);
+}
+
+#[tokio::test]
+async fn everybody_who_waited_gets_a_token_that_lives_for_no_time_and_nobody_else_does() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    stage.server.will_answer(token("t-1", 0));
+
+    let waited = join_all((0..50).map(|_| source.obtain())).await;
+    let later = source.obtain().await.expect("another token");
+
+    let first: Vec<_> = waited
+        .iter()
+        .map(|one| one.as_ref().expect("a token"))
+        .collect();
+    assert!(first.iter().all(|one| authorization(one) == "Bearer t-1"));
+    assert_eq!(authorization(&later), "Bearer token-2");
+    assert_eq!(later.cache, Some(CacheOutcome::Miss));
+}
+
+#[tokio::test]
+async fn short_lived_tokens_cost_one_request_a_life() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    for life in 0..30 {
+        stage.server.will_answer(token(&format!("t-{life}"), 2));
+    }
+
+    // 60 seconds in steps of a tenth; a life is 2 s less a margin of 0.2 s.
+    for _ in 0..540 {
+        source.obtain().await.expect("a token");
+        stage.turned.advance(Duration::from_millis(100));
+    }
+
+    assert_eq!(stage.server.count(), 30);
+}
+
+#[tokio::test]
+async fn a_clock_set_forward_costs_one_fetch() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    source.obtain().await.expect("a token");
+
+    stage.turned.step_wall_ms(86_400_000);
+    for _ in 0..10 {
+        source.obtain().await.expect("a token");
+    }
+
+    assert_eq!(stage.server.count(), 2);
+}
+
+#[tokio::test]
+async fn a_clock_set_back_costs_nothing_and_lengthens_no_life() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    source.obtain().await.expect("a token");
+
+    stage.turned.step_wall_ms(-86_400_000);
+    source.obtain().await.expect("the same");
+    assert_eq!(stage.server.count(), 1);
+
+    stage.turned.advance(Duration::from_secs(3600));
+    source.obtain().await.expect("another");
+    assert_eq!(stage.server.count(), 2);
+}
+
+#[tokio::test]
+async fn two_connectors_with_one_token_url_never_share_a_token() {
+    // CVE-2026-2836.
+    let stage = Stage::new().await;
+    let same = || stage.oauth2();
+    let scoped = OAuth2 {
+        scope: Some("other".to_owned()),
+        ..stage.oauth2()
+    };
+
+    let mut tokens = Vec::new();
+    for connector in [
+        connector("a", same()),
+        connector("b", same()),
+        connector("c", scoped),
+    ] {
+        let obtained = stage.source(&connector).obtain().await.expect("a token");
+        tokens.push(authorization(&obtained).to_owned());
+    }
+
+    assert_eq!(
+        tokens,
+        ["Bearer token-1", "Bearer token-2", "Bearer token-3"]
+    );
+}
+
+fn password_of(oauth2: &mut OAuth2, name: &str, held: &str) {
+    oauth2.grant = GrantType::Password {
+        username: name.to_owned(),
+        password: secret(held),
+    };
+}
+
+fn assertion_of(oauth2: &mut OAuth2, audience: &str, lifetime: u64) {
+    static CERTIFICATE: std::sync::OnceLock<ClientCertificate> = std::sync::OnceLock::new();
+    oauth2.client_authentication = ClientAuthentication::PrivateKeyJwt {
+        certificate: CERTIFICATE.get_or_init(|| self_signed("a.example")).clone(),
+        assertion: Assertion {
+            audience: audience.to_owned(),
+            algorithm: SigningAlgorithm::Es256,
+            typ: "JWT".to_owned(),
+            key_id: None,
+            lifetime: Duration::from_secs(lifetime),
+        },
+    };
+}
+
+/// One change each; no two may lead to one token.
+const EDITS: &[fn(&mut OAuth2)] = &[
+    |_| {},
+    |o| o.client_id = "client-2".to_owned(),
+    |o| o.scope = Some(String::new()),
+    |o| o.scope = Some("a".to_owned()),
+    |o| o.token_url = HttpsUrl::parse("https://login.example/other").expect("a URL"),
+    |o| o.client_authentication = ClientAuthentication::None,
+    |o| o.client_authentication = ClientAuthentication::ClientSecretPost(secret(SECRET)),
+    |o| o.client_authentication = ClientAuthentication::ClientSecretBasic(secret("other")),
+    |o| o.client_authentication = ClientAuthentication::TlsClientAuth(self_signed("a.example")),
+    |o| o.client_authentication = ClientAuthentication::TlsClientAuth(self_signed("a.example")),
+    |o| assertion_of(o, "a", 60),
+    |o| assertion_of(o, "b", 60),
+    |o| assertion_of(o, "a", 61),
+    |o| password_of(o, "a", "b"),
+    |o| password_of(o, "a", "c"),
+    |o| password_of(o, "ab", ""),
+    |o| o.token_parameters = BTreeMap::from([("audience".to_owned(), secret("a"))]),
+    |o| o.token_parameters = BTreeMap::from([("audience".to_owned(), secret("b"))]),
+    |o| o.token_headers = vec![field("audience", "a")],
+];
+
+#[tokio::test]
+async fn everything_that_decides_a_token_separates_it() {
+    let stage = Stage::new().await;
+    let slot = |edit: &fn(&mut OAuth2), revision| {
+        let mut oauth2 = stage.oauth2();
+        edit(&mut oauth2);
+        let connector = connector("crm", oauth2);
+        let label = Arc::from("crm");
+        let source =
+            stage
+                .credentials
+                .source(&connector, Revision(revision), &stage.settings, label);
+        match source.expect("a usable identity") {
+            Source::Token(slot) => slot,
+            Source::Fixed(_) => panic!("no slot"),
+        }
+    };
+
+    let slots: Vec<_> = EDITS.iter().map(|edit| slot(edit, 1)).collect();
+
+    assert!(
+        Arc::ptr_eq(&slots[0], &slot(&EDITS[0], 1)),
+        "equal keys meet"
+    );
+    assert!(
+        !Arc::ptr_eq(&slots[0], &slot(&EDITS[0], 2)),
+        "a revision separates"
+    );
+    for (i, one) in slots.iter().enumerate() {
+        for (j, other) in slots.iter().enumerate().skip(i + 1) {
+            assert!(!Arc::ptr_eq(one, other), "edits {i} and {j}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_changed_connector_does_not_serve_its_old_token() {
+    let stage = Stage::new().await;
+    let connector = connector("crm", stage.oauth2());
+    let at = |revision| {
+        let label = Arc::from("crm");
+        let source =
+            stage
+                .credentials
+                .source(&connector, Revision(revision), &stage.settings, label);
+        source.expect("a usable identity")
+    };
+    let old = at(1);
+    old.obtain().await.expect("a token");
+
+    let new = at(2).obtain().await.expect("a token");
+
+    assert_eq!(authorization(&new), "Bearer token-2");
+}
+
+#[tokio::test]
+async fn a_retired_slot_is_not_found_again() {
+    let stage = Stage::new().await;
+    let connector = connector("crm", stage.oauth2());
+    let old = stage.source(&connector);
+    old.obtain().await.expect("a token");
+
+    stage.credentials.retire(&old);
+    let new = stage.source(&connector).obtain().await.expect("a token");
+
+    assert_eq!(authorization(&new), "Bearer token-2");
+    assert!(matches!(old.state(), Some(TokenState::Fresh { .. })));
+}

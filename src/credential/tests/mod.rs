@@ -1,0 +1,167 @@
+//! The room from outside: real sockets, a stand-in for the token endpoint, a clock that is turned.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use super::*;
+use crate::clock::Turned;
+use crate::connector::{
+    ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, ResourceDomain, Upstream,
+};
+use crate::dial::{Lookup, Resolver};
+use crate::metrics::Metrics;
+use crate::secret::Secret;
+
+use server::{Pki, Server};
+
+mod answers;
+mod canaries;
+mod flights;
+mod refusals;
+mod requests;
+mod server;
+
+/// The client secret of every staged connector.
+const SECRET: &str = "a:b%/+é ";
+
+/// A token endpoint and the gateway's side of it.
+struct Stage {
+    pki: Pki,
+    server: Server,
+    turned: Turned,
+    credentials: Credentials,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        Self::of(Pki::new(), None).await
+    }
+
+    async fn of(pki: Pki, client_ca_pem: Option<String>) -> Self {
+        let server = Server::start(&pki, "login.example", client_ca_pem).await;
+        let turned = Turned::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+        let clock = Clock::turned(&turned);
+        let settings = Settings {
+            tokens: Tokens {
+                wait: Duration::from_secs(2),
+                fetch: Duration::from_secs(10),
+                default_lifetime: Duration::from_secs(300),
+                entries_max: 1000,
+            },
+            policy: AddressPolicy::allowing(&["127.0.0.0/8".parse().expect("a range")]),
+            anchors: TrustAnchors::system_and([pki.pem().as_str()]).expect("anchors"),
+        };
+        let loopback = vec!["127.0.0.1".parse().expect("an address")];
+        let names = ["login.example", "other.example"];
+        let table = names.map(|name| (name.to_owned(), loopback.clone()));
+        let lookup = Lookup::Table(Arc::new(HashMap::from(table)));
+        let resolver = Resolver::new(lookup, clock.clone(), Handle::current());
+        let metrics = Metrics::new(1, 10);
+        let credentials = Credentials::new(
+            Handle::current(),
+            Dialer::new(resolver),
+            clock,
+            metrics.tokens(),
+            settings.clone(),
+        );
+        Self {
+            pki,
+            server,
+            turned,
+            credentials,
+            settings,
+            metrics,
+        }
+    }
+
+    fn url(&self, host: &str) -> HttpsUrl {
+        let port = self.server.address.port();
+        HttpsUrl::parse(&format!("https://{host}:{port}/token?tenant=a")).expect("a URL")
+    }
+
+    /// Client credentials with `client_secret_basic`.
+    fn oauth2(&self) -> OAuth2 {
+        OAuth2 {
+            grant: GrantType::ClientCredentials,
+            token_url: self.url("login.example"),
+            client_id: "client-1".to_owned(),
+            client_authentication: ClientAuthentication::ClientSecretBasic(secret(SECRET)),
+            certificate_to_resource: false,
+            scope: None,
+            token_parameters: BTreeMap::new(),
+            token_headers: Vec::new(),
+        }
+    }
+
+    fn password(&self) -> OAuth2 {
+        OAuth2 {
+            grant: GrantType::Password {
+                username: "svc@example.com".to_owned(),
+                password: secret("pass word&="),
+            },
+            ..self.oauth2()
+        }
+    }
+
+    fn source(&self, connector: &Connector) -> Source {
+        let label = Arc::from(connector.id.as_str());
+        self.credentials
+            .source(connector, Revision(1), &self.settings, label)
+            .expect("a usable identity")
+    }
+
+    /// A fresh source for `oauth2`, asked once.
+    async fn obtain(&self, oauth2: OAuth2) -> Result<Obtained, Unobtained> {
+        self.source(&connector("crm", oauth2)).obtain().await
+    }
+
+    /// What a token request whose answer is `answer` comes to.
+    async fn answered(&self, answer: Vec<u8>) -> Result<Obtained, TokenError> {
+        self.server.will_answer(answer);
+        let connector = connector("crm", self.oauth2());
+        let source = self.source(&connector);
+        let obtained = source.obtain().await;
+        self.credentials.retire(&source);
+        drop(source);
+        obtained.map_err(|unobtained| {
+            let shown = format!("{unobtained:?}");
+            assert!(!shown.contains("secret-token"), "{shown}");
+            Arc::into_inner(unobtained.reason).expect("nobody else waited")
+        })
+    }
+}
+
+fn secret(text: &str) -> Secret {
+    Secret::new(text.to_owned())
+}
+
+fn connector(id: &str, oauth2: OAuth2) -> Connector {
+    Connector {
+        id: ConnectorId::parse(id).expect("an ID"),
+        name: id.to_owned(),
+        enabled: true,
+        kind: Kind::Custom(Custom {
+            resource_domain: ResourceDomain::parse("https://crm.example").expect("a domain"),
+            scheme: Scheme::OAuth2(Box::new(oauth2)),
+        }),
+        ca_bundle: None,
+        cookies: Cookies::Drop,
+        forwarded: Forwarded::Omit,
+        upstream: Upstream::default(),
+    }
+}
+
+/// The value of `Authorization`, which must be marked sensitive.
+fn authorization(obtained: &Obtained) -> &str {
+    match &obtained.credential {
+        Credential::Field { name, value } => {
+            assert_eq!(name, header::AUTHORIZATION);
+            assert!(value.is_sensitive());
+            value.to_str().expect("visible ASCII")
+        }
+        Credential::None => panic!("no credential"),
+    }
+}

@@ -1,0 +1,205 @@
+//! One access token and the question whether it may still be used.
+//!
+//! # Invariants
+//!
+//! A [`Token`] is used only while *both* clocks say so. The wall clock is what other processes
+//! see, and goes on while a machine sleeps; the monotonic one cannot be set. So a wall clock that
+//! is set back never lengthens a token's life, and one that is set forward costs one fetch.
+
+use std::time::{Duration, SystemTime};
+
+use http::HeaderValue;
+use zeroize::Zeroizing;
+
+use super::basic::sensitive;
+use super::error::TokenError;
+use crate::clock::Clock;
+
+/// The most by which a token counts as spent before it expires. Covers flight time and clock skew.
+const MARGIN_MAX: Duration = Duration::from_secs(30);
+/// The part of a short life that the margin takes at most.
+const MARGIN_DIVISOR: u32 = 10;
+/// No token is kept longer, whatever its server says.
+pub(super) const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Both clocks, read together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    wall: SystemTime,
+    monotonic: Duration,
+}
+
+impl Moment {
+    /// Now.
+    pub(super) fn of(clock: &Clock) -> Self {
+        Self {
+            wall: clock.wall(),
+            monotonic: clock.monotonic(),
+        }
+    }
+
+    /// Monotonic time since then.
+    pub(super) fn elapsed(&self, clock: &Clock) -> Duration {
+        clock.monotonic().saturating_sub(self.monotonic)
+    }
+
+    /// The monotonic deadline `limit` after this moment.
+    pub(super) fn deadline(&self, limit: Duration) -> Duration {
+        self.monotonic.saturating_add(limit)
+    }
+
+    /// The wall clock's date and time.
+    pub(super) fn wall(&self) -> SystemTime {
+        self.wall
+    }
+}
+
+/// A bearer token, ready to be attached.
+pub(super) struct Token {
+    /// `Bearer …`, sensitive.
+    authorization: HeaderValue,
+    expires_at: SystemTime,
+    /// When it counts as spent, on each clock.
+    spent_at: Moment,
+}
+
+impl Token {
+    /// A token that was asked for at `asked` and lives for `lifetime` from then.
+    ///
+    /// # Errors
+    ///
+    /// [`TokenError::IllegalToken`] if `access_token` holds characters that no bearer token may.
+    pub(super) fn bearer(
+        access_token: &str,
+        lifetime: Duration,
+        asked: Moment,
+    ) -> Result<Self, TokenError> {
+        if !is_bearer_token(access_token.as_bytes()) {
+            return Err(TokenError::IllegalToken);
+        }
+        let written = Zeroizing::new(format!("Bearer {access_token}"));
+        let authorization = sensitive(written.as_bytes()).map_err(|_| TokenError::IllegalToken)?;
+        let lifetime = lifetime.min(LIFETIME_MAX);
+        let margin = MARGIN_MAX.min(lifetime / MARGIN_DIVISOR);
+        Ok(Self {
+            authorization,
+            expires_at: asked.wall + lifetime,
+            spent_at: Moment {
+                wall: asked.wall + (lifetime - margin),
+                monotonic: asked.monotonic + (lifetime - margin),
+            },
+        })
+    }
+
+    /// Whether it may be attached at `now`.
+    pub(super) fn is_fresh(&self, now: Moment) -> bool {
+        now.monotonic < self.spent_at.monotonic && now.wall < self.spent_at.wall
+    }
+
+    /// The value of `Authorization` (RFC 6750 §2.1).
+    pub(super) fn authorization(&self) -> HeaderValue {
+        self.authorization.clone()
+    }
+
+    /// When its server stops accepting it.
+    pub(super) fn expires_at(&self) -> SystemTime {
+        self.expires_at
+    }
+
+    /// How long it may still be attached; zero if it is spent.
+    pub(super) fn fresh_for(&self, now: Moment) -> Duration {
+        let wall = self.spent_at.wall.duration_since(now.wall);
+        let monotonic = self.spent_at.monotonic.saturating_sub(now.monotonic);
+        wall.unwrap_or(Duration::ZERO).min(monotonic)
+    }
+}
+
+/// Whether `token` is a `b64token` (RFC 6750 §2.1). `!` is let through beside it: Salesforce puts
+/// one into every access token, and RFC 6749 Appendix A.12 allows it.
+fn is_bearer_token(token: &[u8]) -> bool {
+    let unpadded = token
+        .iter()
+        .rposition(|byte| *byte != b'=')
+        .map_or(&token[..0], |last| &token[..=last]);
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~+/!".contains(byte);
+    !unpadded.is_empty() && unpadded.iter().all(legal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Turned;
+
+    fn stage(lifetime: Duration) -> (Turned, Clock, Token) {
+        let turned = Turned::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+        let clock = Clock::turned(&turned);
+        let token = Token::bearer("abc", lifetime, Moment::of(&clock)).expect("legal");
+        (turned, clock, token)
+    }
+
+    #[test]
+    fn tokens_that_no_field_may_carry_are_refused() {
+        // RFC 6750 §2.1.
+        for bad in [
+            "", "=", "a b", "a\tb", "a\r\nb", "a\0b", "a\x7f", "é", "a\"b", "a,b", "a=b", " a",
+        ] {
+            let clock = Clock::system();
+            let token = Token::bearer(bad, Duration::from_secs(60), Moment::of(&clock));
+
+            assert!(matches!(token, Err(TokenError::IllegalToken)), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn tokens_of_every_legal_shape_are_taken() {
+        for good in ["mF_9.B5f-4.1JqM", "aGk==", "a+b/c~d", "00D5g!AR8AQ.x_y"] {
+            assert!(is_bearer_token(good.as_bytes()), "{good}");
+        }
+    }
+
+    #[test]
+    fn the_margin_is_a_tenth_of_a_short_life_and_thirty_seconds_of_a_long_one() {
+        for (lifetime, spent_after) in [(2_000, 1_800), (60_000, 54_000), (3_600_000, 3_570_000)] {
+            let (turned, clock, token) = stage(Duration::from_millis(lifetime));
+
+            turned.advance(Duration::from_millis(spent_after - 1));
+            assert!(token.is_fresh(Moment::of(&clock)), "{lifetime}");
+            turned.advance(Duration::from_millis(1));
+            assert!(!token.is_fresh(Moment::of(&clock)), "{lifetime}");
+        }
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_lengthen_a_life() {
+        let (turned, clock, token) = stage(Duration::from_secs(60));
+
+        turned.step_wall_ms(-86_400_000);
+        turned.advance(Duration::from_secs(60));
+
+        assert!(!token.is_fresh(Moment::of(&clock)));
+        assert_eq!(token.fresh_for(Moment::of(&clock)), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_clock_set_forward_spends_a_token() {
+        let (turned, clock, token) = stage(Duration::from_secs(60));
+
+        turned.step_wall_ms(3_600_000);
+
+        assert!(!token.is_fresh(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn a_token_without_any_life_is_never_fresh() {
+        let (_, clock, token) = stage(Duration::ZERO);
+
+        assert!(!token.is_fresh(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn a_life_of_centuries_is_cut() {
+        let (_, clock, token) = stage(Duration::MAX);
+
+        assert_eq!(token.expires_at(), Moment::of(&clock).wall + LIFETIME_MAX);
+    }
+}
