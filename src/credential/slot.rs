@@ -285,6 +285,19 @@ mod tests {
         assert_eq!(slot.state(), TokenState::Absent { fetching });
     }
 
+    #[tokio::test]
+    async fn a_flow_that_took_its_first_look_too_early_starts_no_second_fetch() {
+        let (slot, count) = slot(&Handle::current(), |_| token());
+        let landed = token().expect("legal");
+
+        // Between the first look of `obtain` and `board` another flow's fetch landed.
+        slot.current.store(Some(Arc::new(landed)));
+        let boarding = slot.board();
+
+        assert!(matches!(boarding, Boarding::Landed(_)));
+        assert_eq!(count.load(Ordering::SeqCst), 0);
+    }
+
     #[test]
     fn threads_that_race_for_a_cold_slot_make_one_fetch_a_round() {
         let runtime = tokio::runtime::Builder::new_multi_thread()
