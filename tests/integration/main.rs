@@ -1,1 +1,13 @@
 //! One binary for all integration tests: each module is a room, `support` holds the stand-ins.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what cannot be done here fails the test that asked for it"
+)]
+
+mod support;
+
+mod flows;
+mod oidc;
+mod stand_ins;
+mod walls;

@@ -1,0 +1,207 @@
+//! A throw-away PKI: keys are made when a test starts and die with it.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
+};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+
+/// A certificate authority.
+pub(crate) struct Ca(CertifiedIssuer<'static, KeyPair>);
+
+/// A certificate and its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    /// The leaf, PEM.
+    pub(crate) certificate_pem: String,
+    /// Its key, PKCS #8 PEM.
+    pub(crate) key_pem: String,
+}
+
+/// What a certificate says.
+#[derive(Clone, Debug)]
+pub(crate) struct Leaf {
+    common_name: String,
+    names: Vec<String>,
+    key: Key,
+    validity: Validity,
+    purpose: ExtendedKeyUsagePurpose,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Key {
+    EcP256,
+    Rsa2048,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Validity {
+    Now,
+    Past,
+    Future,
+}
+
+impl Ca {
+    /// A root with an EC key.
+    pub(crate) fn new(common_name: &str) -> Self {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, common_name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let key = Key::EcP256.generate();
+        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+    }
+
+    /// The root, PEM, as a trust bundle or a `client_ca`.
+    pub(crate) fn pem(&self) -> String {
+        self.0.pem()
+    }
+
+    /// The root, DER.
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
+        self.0.der().clone()
+    }
+
+    /// A server's identity for `localhost`, both loopback addresses and `names`.
+    pub(crate) fn server(&self, names: &[&str]) -> Identity {
+        let mut all = vec!["localhost", "127.0.0.1", "::1"];
+        all.extend(names);
+        self.issue(&Leaf::server(&all))
+    }
+
+    /// A client's identity.
+    pub(crate) fn client(&self, common_name: &str) -> Identity {
+        self.issue(&Leaf::client(common_name))
+    }
+
+    /// Signs `leaf`.
+    pub(crate) fn issue(&self, leaf: &Leaf) -> Identity {
+        let key = leaf.key.generate();
+        let certificate = leaf.params().signed_by(&key, &self.0).unwrap();
+        Identity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+}
+
+impl Leaf {
+    /// A server that is called `names`, addresses included.
+    pub(crate) fn server(names: &[&str]) -> Self {
+        Self {
+            common_name: "stand-in server".to_owned(),
+            names: names.iter().map(|&name| name.to_owned()).collect(),
+            key: Key::EcP256,
+            validity: Validity::Now,
+            purpose: ExtendedKeyUsagePurpose::ServerAuth,
+        }
+    }
+
+    /// A client that is called `common_name`, and `{common_name}.clients.example` as a DNS name.
+    pub(crate) fn client(common_name: &str) -> Self {
+        Self {
+            common_name: common_name.to_owned(),
+            names: vec![format!("{common_name}.clients.example")],
+            key: Key::EcP256,
+            validity: Validity::Now,
+            purpose: ExtendedKeyUsagePurpose::ClientAuth,
+        }
+    }
+
+    /// The same with an RSA key of 2048 bits.
+    pub(crate) fn rsa(self) -> Self {
+        Self {
+            key: Key::Rsa2048,
+            ..self
+        }
+    }
+
+    /// The same, ended years ago.
+    pub(crate) fn expired(self) -> Self {
+        Self {
+            validity: Validity::Past,
+            ..self
+        }
+    }
+
+    /// The same, beginning centuries ahead.
+    pub(crate) fn not_yet_valid(self) -> Self {
+        Self {
+            validity: Validity::Future,
+            ..self
+        }
+    }
+
+    /// Signs itself.
+    pub(crate) fn self_signed(&self) -> Identity {
+        let key = self.key.generate();
+        let certificate = self.params().self_signed(&key).unwrap();
+        Identity {
+            certificate_pem: certificate.pem(),
+            key_pem: key.serialize_pem(),
+        }
+    }
+
+    fn params(&self) -> CertificateParams {
+        let mut params = CertificateParams::new(self.names.clone()).unwrap();
+        params.distinguished_name = rcgen::DistinguishedName::new();
+        params
+            .distinguished_name
+            .push(DnType::CommonName, self.common_name.as_str());
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = vec![self.purpose.clone()];
+        (params.not_before, params.not_after) = match self.validity {
+            Validity::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2049, 1, 1)),
+            Validity::Past => (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1)),
+            Validity::Future => (date_time_ymd(2900, 1, 1), date_time_ymd(2901, 1, 1)),
+        };
+        params
+    }
+}
+
+impl Key {
+    fn generate(self) -> KeyPair {
+        match self {
+            Self::EcP256 => KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).unwrap(),
+            Self::Rsa2048 => {
+                KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).unwrap()
+            }
+        }
+    }
+}
+
+impl Identity {
+    /// The leaf, DER.
+    pub(crate) fn certificate(&self) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).unwrap()
+    }
+
+    /// The key, DER.
+    pub(crate) fn key(&self) -> PrivateKeyDer<'static> {
+        PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).unwrap()
+    }
+
+    /// What `x5t#S256` says of the leaf (RFC 7515 §4.1.8, RFC 8705 §3.1).
+    pub(crate) fn thumbprint(&self) -> String {
+        URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &self.certificate()))
+    }
+
+    /// Writes `{stem}.pem` and `{stem}.key` into `directory`, and says where they are.
+    pub(crate) fn write(&self, directory: &Path, stem: &str) -> (PathBuf, PathBuf) {
+        let certificate = directory.join(format!("{stem}.pem"));
+        let key = directory.join(format!("{stem}.key"));
+        std::fs::write(&certificate, &self.certificate_pem).unwrap();
+        std::fs::write(&key, &self.key_pem).unwrap();
+        (certificate, key)
+    }
+}

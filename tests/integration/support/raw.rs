@@ -1,0 +1,54 @@
+//! A resource domain below HTTP: the test reads and writes the bytes of each connection itself.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use super::origin::Setup;
+use super::tls;
+use super::wire::Wire;
+use super::within;
+
+/// A listener whose connections are taken one by one.
+pub(crate) struct RawOrigin {
+    listener: TcpListener,
+    config: Arc<ServerConfig>,
+}
+
+impl RawOrigin {
+    /// Listens as `setup` says.
+    pub(crate) async fn start(setup: Setup) -> Self {
+        Self {
+            listener: TcpListener::bind((setup.bind, 0)).await.unwrap(),
+            config: tls::server(&setup.identity, &setup.ask, setup.protocols),
+        }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.listener.local_addr().unwrap()
+    }
+
+    /// `https://localhost:{port}{path}`.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("https://localhost:{}{path}", self.address().port())
+    }
+
+    /// The next connection, before any TLS.
+    pub(crate) async fn accept_tcp(&self) -> TcpStream {
+        let (stream, _) = within("a connection to the raw origin", self.listener.accept())
+            .await
+            .unwrap();
+        stream
+    }
+
+    /// The next connection, after the handshake.
+    pub(crate) async fn accept(&self) -> Wire {
+        let tcp = self.accept_tcp().await;
+        let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp);
+        Wire::over(within("a handshake", handshake).await.unwrap())
+    }
+}

@@ -1,0 +1,111 @@
+//! A client that writes exact bytes and reads exact answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::message::{self, Kind, Message, Stream};
+use super::within;
+
+/// One connection to whatever listens at an address.
+pub(crate) struct Wire {
+    stream: Box<dyn ReadWrite>,
+    read: Vec<u8>,
+}
+
+/// Either kind of stream.
+pub(crate) trait ReadWrite: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ReadWrite for T {}
+
+impl Wire {
+    /// Connects without TLS.
+    pub(crate) async fn plain(address: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        Self::over(stream.unwrap())
+    }
+
+    /// Connects with TLS, asking for `localhost`.
+    pub(crate) async fn tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        let name = ServerName::try_from("localhost").unwrap();
+        let handshake = TlsConnector::from(config).connect(name, stream.unwrap());
+        Self::over(within("a handshake", handshake).await.unwrap())
+    }
+
+    /// Speaks over `stream`.
+    pub(crate) fn over(stream: impl ReadWrite + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+            read: Vec::new(),
+        }
+    }
+
+    /// Writes `bytes` as they are.
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_write(bytes).await.unwrap();
+    }
+
+    /// Writes `bytes`, where the other side may have closed already.
+    pub(crate) async fn try_write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        let writing = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        within("bytes to be taken", writing).await
+    }
+
+    /// Ends this side; the other may still write.
+    pub(crate) async fn half_close(&mut self) {
+        within("half a close", self.stream.shutdown())
+            .await
+            .unwrap();
+    }
+
+    /// The next answer to anything but HEAD; 1xx are answers of their own.
+    pub(crate) async fn answer(&mut self) -> Message {
+        self.message(Kind::Response).await.unwrap()
+    }
+
+    /// The next message of `kind`.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it, a connection that ended within it included.
+    pub(crate) async fn message(&mut self, kind: Kind) -> Result<Message, String> {
+        let mut stream = Stream::Open;
+        loop {
+            if let Some((message, taken)) = message::read(&self.read, kind, stream)? {
+                self.read.drain(..taken);
+                return Ok(message);
+            }
+            if stream == Stream::Ended {
+                return Err("ended before a message".to_owned());
+            }
+            if self.fill().await == 0 {
+                stream = Stream::Ended;
+            }
+        }
+    }
+
+    /// Whether the other side has closed without another byte; waits until it has done either.
+    pub(crate) async fn is_closed(&mut self) -> bool {
+        self.read.is_empty() && self.fill().await == 0
+    }
+
+    /// Everything until the other side closes.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        while self.fill().await > 0 {}
+        std::mem::take(&mut self.read)
+    }
+
+    /// Reads what there is; 0 at the end. A reset is an end too.
+    async fn fill(&mut self) -> usize {
+        let reading = self.stream.read_buf(&mut self.read);
+        within("bytes", reading).await.unwrap_or_default()
+    }
+}
