@@ -85,7 +85,7 @@ fn what_is_encoded_already_is_not_encoded_twice() {
 }
 
 #[test]
-fn the_real_export_asks_four_times() {
+fn real_exports_are_read_whatever_mistakes_they_hold() {
     let exports = flow::real_exports();
     if exports.is_empty() {
         eprintln!("no real flow exports beside the project: only the shipped one is tested");
