@@ -11,3 +11,5 @@ mod flows;
 mod oidc;
 mod stand_ins;
 mod walls;
+
+mod certificates;
