@@ -13,4 +13,8 @@ pub mod tls;
 pub mod dial;
 pub mod metrics;
 pub mod logging;
+pub mod credential;
+pub mod directory;
+pub mod proxy;
+pub mod control;
 pub mod cli;

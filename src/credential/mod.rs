@@ -177,21 +177,20 @@ struct Shared {
 }
 
 impl Credentials {
-    /// Credentials whose token requests run on `runtime`. The bound on slots is taken from
-    /// `settings` once.
+    /// Credentials whose token requests run on `runtime`, with at most `entries_max` tokens.
     pub fn new(
         runtime: Handle,
         dialer: Dialer,
         clock: Clock,
         metrics: Arc<TokenMetrics>,
-        settings: Settings,
+        entries_max: u64,
     ) -> Self {
         Self(Arc::new(Shared {
             runtime,
             dialer,
             clock,
             metrics,
-            slots: Slots::new(settings.tokens.entries_max),
+            slots: Slots::new(entries_max),
             plain: Mutex::new(None),
         }))
     }

@@ -7,6 +7,7 @@
 //! resumption works only within one.
 
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
 
@@ -22,6 +23,16 @@ pub const ALPN_HTTP11: &[u8] = b"http/1.1";
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider())))
+}
+
+/// When the first certificate of a PEM text ends to be valid (RFC 5280 §4.1.2.5).
+///
+/// `None` if there is no certificate or its date cannot be told.
+pub fn not_after(pem: &str) -> Option<SystemTime> {
+    let chain = client::certificates(pem).ok()?;
+    let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
+    let seconds = u64::try_from(leaf.validity().not_after.timestamp()).ok()?;
+    Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
 /// Why PEM text gives no usable certificates or keys. Texts never repeat the PEM.

@@ -1,9 +1,13 @@
 //! TLS towards flows and administrators.
 
 use std::sync::Arc;
+use std::{fmt, io};
 
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::client::{certificates, private_key};
 use super::{ALPN_H2, ALPN_HTTP11, TlsError, provider};
@@ -16,6 +20,77 @@ pub enum Protocols {
     Http2AndHttp11,
     /// HTTP/1.1.
     Http11,
+}
+
+/// A connection from a client, after its handshake.
+pub type Stream = TlsStream<TcpStream>;
+
+/// A listener's certificate and key, and whom it asks for certificates.
+#[derive(Clone)]
+pub struct ServerIdentity {
+    config: Arc<ServerConfig>,
+    client_certificates: ClientCertificates,
+}
+
+/// Whether clients are asked for certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// Nobody is asked.
+    NotAsked,
+    /// Everybody is asked, and those who show none are to be refused.
+    Asked,
+}
+
+impl ServerIdentity {
+    /// Reads a listener's identity.
+    ///
+    /// # Errors
+    ///
+    /// As [`server_config`].
+    pub fn new(tls: &ServerTls, protocols: Protocols) -> Result<Self, TlsError> {
+        Ok(Self {
+            config: server_config(tls, protocols)?,
+            client_certificates: match tls.client_ca_pem {
+                None => ClientCertificates::NotAsked,
+                Some(_) => ClientCertificates::Asked,
+            },
+        })
+    }
+
+    /// Shakes hands with a client.
+    ///
+    /// # Errors
+    ///
+    /// Whatever rustls found wrong with the handshake.
+    pub async fn accept(&self, tcp: TcpStream) -> io::Result<Stream> {
+        TlsAcceptor::from(Arc::clone(&self.config))
+            .accept(tcp)
+            .await
+    }
+
+    /// Whether clients are asked for certificates.
+    pub fn client_certificates(&self) -> ClientCertificates {
+        self.client_certificates
+    }
+}
+
+impl fmt::Debug for ServerIdentity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ServerIdentity")
+            .field("client_certificates", &self.client_certificates)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether the client chose HTTP/2 in its handshake (RFC 9113 §3.2).
+pub fn chose_http2(stream: &Stream) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(ALPN_H2)
+}
+
+/// The certificate the client showed and the handshake verified, DER.
+pub fn client_certificate(stream: &Stream) -> Option<&[u8]> {
+    let chain = stream.get_ref().1.peer_certificates()?;
+    chain.first().map(AsRef::as_ref)
 }
 
 /// Builds a listener's TLS configuration.

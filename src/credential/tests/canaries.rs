@@ -6,11 +6,13 @@ use std::sync::Mutex;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tracing::Level;
-use tracing::subscriber::DefaultGuard;
+use tracing::dispatcher::DefaultGuard;
 use url::form_urlencoded;
 
 use super::server::json;
 use super::*;
+use crate::config::{AccessLog, LogFormat, Logs};
+use crate::logging::Logging;
 
 /// Everything that is logged on this thread while the guard lives.
 #[derive(Clone, Default)]
@@ -26,19 +28,34 @@ impl io::Write for Log {
     }
 }
 
+/// Receives this thread's events.
+struct Guard {
+    logging: Logging,
+    _guard: DefaultGuard,
+}
+
 impl Log {
-    fn start() -> (Self, DefaultGuard) {
+    fn start() -> (Self, Guard) {
         let log = Self::default();
         let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_max_level(Level::TRACE)
-            .with_ansi(false)
-            .with_writer(move || writer.clone())
-            .finish();
-        (log, tracing::subscriber::set_default(subscriber))
+        let logs = Logs {
+            format: LogFormat::Text,
+            level: Level::TRACE,
+            access: AccessLog::All,
+        };
+        let (logging, dispatch) = Logging::new(&logs, Clock::system(), writer).expect("a log");
+        let guard = tracing::dispatcher::set_default(&dispatch);
+        (
+            log,
+            Guard {
+                logging,
+                _guard: guard,
+            },
+        )
     }
 
-    fn text(&self) -> String {
+    fn text(&self, guard: &Guard) -> String {
+        guard.logging.flush();
         String::from_utf8(self.0.lock().expect("whole").clone()).expect("UTF-8")
     }
 }
@@ -70,7 +87,7 @@ async fn neither_a_token_nor_a_secret_is_shown_by_debug_or_the_metrics() {
 #[tokio::test]
 async fn a_failed_fetch_is_logged_once_and_shows_no_secret_that_the_server_echoes() {
     let stage = Stage::new().await;
-    let (log, _guard) = Log::start();
+    let (log, guard) = Log::start();
     let source = stage.source(&connector("crm", stage.password()));
     let body = format!(
         r#"{{"error":"invalid_client","error_description":"not {SECRET}","access_token":"t-9"}}"#
@@ -79,7 +96,7 @@ async fn a_failed_fetch_is_logged_once_and_shows_no_secret_that_the_server_echoe
 
     source.obtain().await.expect_err("refused");
 
-    let text = log.text();
+    let text = log.text(&guard);
     let lines: Vec<_> = text.lines().filter(|line| line.contains("WARN")).collect();
     assert_eq!(lines.len(), 1, "{text}");
     for told in [
@@ -96,25 +113,25 @@ async fn a_failed_fetch_is_logged_once_and_shows_no_secret_that_the_server_echoe
 #[tokio::test]
 async fn what_a_server_says_about_its_refusal_is_logged() {
     let stage = Stage::new().await;
-    let (log, _guard) = Log::start();
+    let (log, guard) = Log::start();
     let body =
         r#"{"error":"invalid_client","error_description":"AADSTS7000222: expired\r\nWARN x"}"#;
     stage.server.will_answer(json(401, body));
 
     stage.obtain(stage.oauth2()).await.expect_err("refused");
 
-    let text = log.text();
+    let text = log.text(&guard);
     assert!(text.contains("AADSTS7000222: expired??WARN x"), "{text}");
 }
 
 #[tokio::test]
 async fn a_token_is_not_logged_when_it_comes() {
     let stage = Stage::new().await;
-    let (log, _guard) = Log::start();
+    let (log, guard) = Log::start();
 
     stage.obtain(stage.password()).await.expect("a token");
 
-    let text = log.text();
+    let text = log.text(&guard);
     assert!(text.contains("obtained a token"), "{text}");
     assert_clean(&text, &["token-1", SECRET, "pass word&="]);
 }
@@ -122,7 +139,7 @@ async fn a_token_is_not_logged_when_it_comes() {
 #[tokio::test]
 async fn an_answer_that_cannot_be_read_is_not_quoted() {
     let stage = Stage::new().await;
-    let (log, _guard) = Log::start();
+    let (log, guard) = Log::start();
     for body in [
         r#"{"access_token":"canary-1","expires_in":"canary-1"}"#,
         r#"{"access_token":"canary-1","token_type":"canary-1"}"#,
@@ -137,5 +154,5 @@ async fn an_answer_that_cannot_be_read_is_not_quoted() {
             .expect_err("unreadable");
     }
 
-    assert_clean(&log.text(), &["canary-1"]);
+    assert_clean(&log.text(&guard), &["canary-1"]);
 }

@@ -65,7 +65,7 @@ impl Stage {
             Dialer::new(resolver),
             clock,
             metrics.tokens(),
-            settings.clone(),
+            settings.tokens.entries_max,
         );
         Self {
             pki,

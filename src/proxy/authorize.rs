@@ -1,0 +1,80 @@
+//! Who may do what: the only room that makes a [`Permit`].
+
+use std::sync::Arc;
+
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, request};
+
+use super::error::Refusal;
+use super::principal::Principal;
+use super::resolve::{Addressed, Route};
+use super::rewrite::{self, Via};
+use crate::directory::Entry;
+
+/// The proof that a request may go to its origin. Without one, nothing is forwarded.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    route: Route,
+    /// What was permitted.
+    method: Method,
+}
+
+impl Permit {
+    /// The connector, whole.
+    pub(crate) fn entry(&self) -> &Arc<Entry> {
+        &self.route.entry
+    }
+
+    /// Path and query on the origin.
+    pub(crate) fn target(&self) -> &PathAndQuery {
+        &self.route.target
+    }
+
+    /// How the request named its connector.
+    pub(crate) fn addressed(&self) -> Addressed {
+        self.route.addressed
+    }
+
+    /// The permitted method.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+}
+
+/// Refuses what no connector carries, before anything is looked up.
+pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
+    if rewrite::is_refused_method(method) {
+        return Err(Refusal::Method);
+    }
+    Ok(())
+}
+
+/// Decides whether `principal` may send `flow` along `route`.
+///
+/// Whoever gets through the listener may use every active connector; lists of principals, methods
+/// and paths per connector come with inbound trust.
+pub(crate) fn authorize(
+    principal: Principal,
+    route: Route,
+    flow: &request::Parts,
+    via: &Via,
+) -> Result<Permit, Refusal> {
+    match principal {
+        Principal::Network | Principal::Certificate => {}
+    }
+    if !route.entry.connector.enabled {
+        return Err(Refusal::ConnectorInactive);
+    }
+    refuse_loops(&flow.headers, via)?;
+    Ok(Permit {
+        route,
+        method: flow.method.clone(),
+    })
+}
+
+fn refuse_loops(headers: &HeaderMap, via: &Via) -> Result<(), Refusal> {
+    if via.is_in(headers) {
+        return Err(Refusal::Loop);
+    }
+    Ok(())
+}

@@ -1,0 +1,461 @@
+//! Everything the gateway itself may answer, and the table that says so.
+//!
+//! # Invariants
+//!
+//! Each [`Refusal`] has one [`Reason`]; each reason one row of [`TABLE`], which README repeats and a
+//! test compares. What a flow is told is chosen in [`Refusal::detail`]; what an operator is told is
+//! the error with its sources. The two never mix.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::StatusCode;
+
+use crate::credential::TokenError;
+use crate::dial::{DialError, Leg};
+
+/// Why a request was not carried to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The request is malformed (RFC 9112 §3, RFC 9113 §8.1.1).
+    #[error("the request is malformed: {0}")]
+    BadRequest(&'static str),
+    /// The path could be read in two ways, or addresses nothing.
+    #[error("the path is refused: {0}")]
+    BadPath(&'static str),
+    /// `Host` or `:authority` is missing, doubled, contradictory or not ours (RFC 9112 §3.2).
+    #[error("the host is refused: {0}")]
+    BadHost(&'static str),
+    /// Inbound authentication is on and the caller has none.
+    #[error("the caller showed no client certificate")]
+    CallerUnknown,
+    /// The connector is switched off.
+    #[error("the connector is inactive")]
+    ConnectorInactive,
+    /// No connector has this ID.
+    #[error("no such connector")]
+    NoSuchConnector,
+    /// CONNECT and TRACE (RFC 9110 §9.3.6, §9.3.8).
+    #[error("the method is not carried")]
+    Method,
+    /// The client stopped sending amid its body.
+    #[error("the client sent nothing of its body for {0:?}")]
+    ClientTimeout(Duration),
+    /// The body is larger than `limits.request_body_bytes_max`.
+    #[error("the request body is over {0} bytes")]
+    BodyTooLarge(u64),
+    /// The request's body broke off or is malformed.
+    #[error("the request body is malformed or broke off")]
+    BadBody,
+    /// No connection to the origin.
+    #[error("the origin was not reached")]
+    Unreachable(#[source] DialError),
+    /// The origin hung up before it answered.
+    #[error("the origin closed the connection before it answered")]
+    Disconnected(#[source] hyper::Error),
+    /// What the origin sent is no HTTP answer.
+    #[error("the origin's answer is malformed")]
+    OriginProtocol(#[source] hyper::Error),
+    /// The origin switched protocols unasked (RFC 9110 §15.2.2).
+    #[error("the origin switched protocols without being asked")]
+    UnaskedUpgrade,
+    /// The origin's answer did not begin in time.
+    #[error("no answer from the origin within {0:?}")]
+    OriginSilent(Duration),
+    /// The origin took nothing of the request for too long.
+    #[error("the origin took nothing of the request for {0:?}")]
+    OriginStalled(Duration),
+    /// There is no credential to attach.
+    #[error("no credential could be obtained")]
+    NoCredential {
+        /// Why.
+        #[source]
+        reason: Arc<TokenError>,
+        /// When another attempt is worth while.
+        retry_after: Duration,
+    },
+    /// The gateway carries as many requests as it may.
+    #[error("{0} requests are in flight already")]
+    TooManyRequests(usize),
+    /// The connector has as many connections as it may, and none came free.
+    #[error("all {0} connections of the connector stayed busy")]
+    NoConnectionFree(u32),
+    /// The gateway is going away.
+    #[error("the gateway is draining")]
+    Draining,
+    /// Our own `Via` came back (RFC 9110 §7.6.3).
+    #[error("the request passed through this gateway before")]
+    Loop,
+    /// A request or answer head that cannot be built, though every part was checked.
+    #[error("the request could not be put together")]
+    Unbuildable(#[source] http::Error),
+}
+
+/// The word for a refusal: the end of the problem's `type`, and the label of `refused_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[expect(missing_docs, reason = "each is a row of TABLE, which says it in full")]
+pub enum Reason {
+    BadRequest,
+    BadPath,
+    BadHost,
+    CallerUnknown,
+    ConnectorInactive,
+    NoSuchConnector,
+    Method,
+    ClientTimeout,
+    BodyTooLarge,
+    HeadTooLarge,
+    OriginUnreachable,
+    OriginTls,
+    OriginProtocol,
+    AddressRefused,
+    NoCredential,
+    Busy,
+    Draining,
+    OriginTimeout,
+    Loop,
+}
+
+/// One row of what the gateway itself answers.
+#[derive(Clone, Copy, Debug)]
+pub struct Row {
+    /// The reason.
+    pub reason: Reason,
+    /// Its name, as flows and metrics see it.
+    pub name: &'static str,
+    /// The status.
+    pub status: StatusCode,
+    /// The error type of `Proxy-Status` (RFC 9209 §2.3). Where it depends on what happened, the
+    /// most common one.
+    pub proxy_status: &'static str,
+    /// When it happens, for people.
+    pub when: &'static str,
+}
+
+const fn row(
+    reason: Reason,
+    name: &'static str,
+    status: StatusCode,
+    proxy_status: &'static str,
+    when: &'static str,
+) -> Row {
+    Row {
+        reason,
+        name,
+        status,
+        proxy_status,
+        when,
+    }
+}
+
+/// Everything the gateway itself answers, in the order of [`Reason`].
+pub const TABLE: &[Row] = &[
+    row(
+        Reason::BadRequest,
+        "bad-request",
+        StatusCode::BAD_REQUEST,
+        "http_request_error",
+        "the request is malformed, or its body is",
+    ),
+    row(
+        Reason::BadPath,
+        "bad-path",
+        StatusCode::BAD_REQUEST,
+        "http_request_error",
+        "no connector ID, dot segments under any decoding, backslashes, control bytes",
+    ),
+    row(
+        Reason::BadHost,
+        "bad-host",
+        StatusCode::BAD_REQUEST,
+        "http_request_error",
+        "Host or :authority missing, doubled, contradictory, or not one of ours",
+    ),
+    row(
+        Reason::CallerUnknown,
+        "caller-unknown",
+        StatusCode::UNAUTHORIZED,
+        "http_request_denied",
+        "tls.client_ca is set and this caller showed no certificate",
+    ),
+    row(
+        Reason::ConnectorInactive,
+        "connector-inactive",
+        StatusCode::FORBIDDEN,
+        "http_request_denied",
+        "the connector is switched off",
+    ),
+    row(
+        Reason::NoSuchConnector,
+        "no-such-connector",
+        StatusCode::NOT_FOUND,
+        "destination_not_found",
+        "no connector has this ID",
+    ),
+    row(
+        Reason::Method,
+        "method",
+        StatusCode::METHOD_NOT_ALLOWED,
+        "http_request_error",
+        "CONNECT and TRACE are not carried",
+    ),
+    row(
+        Reason::ClientTimeout,
+        "client-timeout",
+        StatusCode::REQUEST_TIMEOUT,
+        "http_request_error",
+        "the flow stopped sending amid its request",
+    ),
+    row(
+        Reason::BodyTooLarge,
+        "body-too-large",
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "http_request_error",
+        "the request's body is over limits.request_body_bytes_max",
+    ),
+    row(
+        Reason::HeadTooLarge,
+        "head-too-large",
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        "http_request_error",
+        "the request's head is over limits.head_bytes_max or limits.fields_max",
+    ),
+    row(
+        Reason::OriginUnreachable,
+        "origin-unreachable",
+        StatusCode::BAD_GATEWAY,
+        "connection_refused",
+        "the resource domain's name, address or port does not answer, or it hung up before its answer",
+    ),
+    row(
+        Reason::OriginTls,
+        "origin-tls",
+        StatusCode::BAD_GATEWAY,
+        "tls_certificate_error",
+        "the TLS handshake with the resource domain failed or its certificate was not accepted",
+    ),
+    row(
+        Reason::OriginProtocol,
+        "origin-protocol",
+        StatusCode::BAD_GATEWAY,
+        "http_protocol_error",
+        "what the resource domain answered is not HTTP",
+    ),
+    row(
+        Reason::AddressRefused,
+        "address-refused",
+        StatusCode::BAD_GATEWAY,
+        "destination_ip_prohibited",
+        "the resource domain's address lies in a refused range (trust.allow_addresses)",
+    ),
+    row(
+        Reason::NoCredential,
+        "no-credential",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "proxy_internal_error",
+        "no token could be obtained from the authorization server",
+    ),
+    row(
+        Reason::Busy,
+        "busy",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "connection_limit_reached",
+        "a limit on requests in flight or on connections is reached",
+    ),
+    row(
+        Reason::Draining,
+        "draining",
+        StatusCode::SERVICE_UNAVAILABLE,
+        "destination_unavailable",
+        "the gateway is shutting down",
+    ),
+    row(
+        Reason::OriginTimeout,
+        "origin-timeout",
+        StatusCode::GATEWAY_TIMEOUT,
+        "http_response_timeout",
+        "no connection or no answer from the resource domain in time",
+    ),
+    row(
+        Reason::Loop,
+        "loop",
+        StatusCode::LOOP_DETECTED,
+        "proxy_loop_detected",
+        "the request passed through this gateway before (Via)",
+    ),
+];
+
+impl Reason {
+    /// This reason's row.
+    pub fn row(self) -> &'static Row {
+        &TABLE[self as usize]
+    }
+}
+
+/// How long a flow is asked to wait where nothing better is known.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Refusal {
+    /// The refusal's word.
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::BadRequest(_) | Self::BadBody => Reason::BadRequest,
+            Self::BadPath(_) => Reason::BadPath,
+            Self::BadHost(_) => Reason::BadHost,
+            Self::CallerUnknown => Reason::CallerUnknown,
+            Self::ConnectorInactive => Reason::ConnectorInactive,
+            Self::NoSuchConnector => Reason::NoSuchConnector,
+            Self::Method => Reason::Method,
+            Self::ClientTimeout(_) => Reason::ClientTimeout,
+            Self::BodyTooLarge(_) => Reason::BodyTooLarge,
+            Self::Unreachable(DialError::AddressRefused { .. }) => Reason::AddressRefused,
+            Self::Unreachable(DialError::Tls { .. }) => Reason::OriginTls,
+            Self::Unreachable(DialError::TimedOut { .. })
+            | Self::OriginSilent(_)
+            | Self::OriginStalled(_) => Reason::OriginTimeout,
+            Self::Unreachable(DialError::Resolve { .. } | DialError::Connect { .. })
+            | Self::Disconnected(_) => Reason::OriginUnreachable,
+            Self::OriginProtocol(_) | Self::UnaskedUpgrade => Reason::OriginProtocol,
+            Self::NoCredential { .. } => Reason::NoCredential,
+            Self::TooManyRequests(_) | Self::NoConnectionFree(_) => Reason::Busy,
+            Self::Draining => Reason::Draining,
+            Self::Loop => Reason::Loop,
+            Self::Unbuildable(_) => Reason::BadRequest,
+        }
+    }
+
+    /// The error type for `Proxy-Status` (RFC 9209 §2.3).
+    pub fn proxy_status(&self) -> &'static str {
+        match self {
+            Self::Unreachable(DialError::Resolve { .. }) => "dns_error",
+            Self::Unreachable(DialError::TimedOut {
+                leg: Leg::Resolve, ..
+            }) => "dns_timeout",
+            Self::Unreachable(DialError::TimedOut { .. }) => "connection_timeout",
+            Self::Disconnected(_) => "connection_terminated",
+            Self::OriginStalled(_) => "connection_write_timeout",
+            Self::Unreachable(
+                DialError::AddressRefused { .. }
+                | DialError::Connect { .. }
+                | DialError::Tls { .. },
+            )
+            | Self::BadRequest(_)
+            | Self::BadBody
+            | Self::BadPath(_)
+            | Self::BadHost(_)
+            | Self::CallerUnknown
+            | Self::ConnectorInactive
+            | Self::NoSuchConnector
+            | Self::Method
+            | Self::ClientTimeout(_)
+            | Self::BodyTooLarge(_)
+            | Self::OriginProtocol(_)
+            | Self::UnaskedUpgrade
+            | Self::OriginSilent(_)
+            | Self::NoCredential { .. }
+            | Self::TooManyRequests(_)
+            | Self::NoConnectionFree(_)
+            | Self::Draining
+            | Self::Loop
+            | Self::Unbuildable(_) => self.reason().row().proxy_status,
+        }
+    }
+
+    /// When it is worth trying again, where that is known (RFC 9110 §10.2.3).
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::NoCredential { retry_after, .. } = self {
+            return Some(*retry_after);
+        }
+        let passes = self.reason().row().status == StatusCode::SERVICE_UNAVAILABLE;
+        passes.then_some(RETRY_AFTER)
+    }
+
+    /// Whether the origin may have seen the request, so that a flow knows what a repetition risks.
+    pub fn may_have_reached_origin(&self) -> bool {
+        match self {
+            Self::ClientTimeout(_)
+            | Self::BadBody
+            | Self::Disconnected(_)
+            | Self::OriginProtocol(_)
+            | Self::UnaskedUpgrade
+            | Self::OriginSilent(_)
+            | Self::OriginStalled(_)
+            | Self::BodyTooLarge(_) => true,
+            Self::BadRequest(_)
+            | Self::BadPath(_)
+            | Self::BadHost(_)
+            | Self::CallerUnknown
+            | Self::ConnectorInactive
+            | Self::NoSuchConnector
+            | Self::Method
+            | Self::Unreachable(_)
+            | Self::NoCredential { .. }
+            | Self::TooManyRequests(_)
+            | Self::NoConnectionFree(_)
+            | Self::Draining
+            | Self::Loop
+            | Self::Unbuildable(_) => false,
+        }
+    }
+
+    /// What the flow is told. Never an error's own text, which is for operators.
+    pub fn detail(&self) -> &'static str {
+        match self {
+            Self::BadRequest(what) | Self::BadPath(what) | Self::BadHost(what) => what,
+            Self::BadBody => "The request's body is malformed or ended early.",
+            Self::CallerUnknown => "This gateway asks callers for a client certificate.",
+            Self::ConnectorInactive => "An administrator has switched this connector off.",
+            Self::NoSuchConnector => "There is no connector with this ID.",
+            Self::Method => "CONNECT and TRACE are not carried.",
+            Self::ClientTimeout(_) => "The rest of the request did not arrive in time.",
+            Self::BodyTooLarge(_) => "The request's body is larger than this gateway carries.",
+            Self::Unreachable(error) => unreachable_detail(error),
+            Self::Disconnected(_) => "The resource domain hung up before it answered.",
+            Self::OriginProtocol(_) => "What the resource domain answered is not valid HTTP.",
+            Self::UnaskedUpgrade => "The resource domain switched protocols unasked.",
+            Self::OriginSilent(_) => "The resource domain did not answer in time.",
+            Self::OriginStalled(_) => "The resource domain stopped taking the request.",
+            Self::NoCredential { .. } => {
+                "No access token could be obtained for this connector; its administrator can see why."
+            }
+            Self::TooManyRequests(_) => "The gateway carries as many requests as it may.",
+            Self::NoConnectionFree(_) => "Every connection to the resource domain is in use.",
+            Self::Draining => "The gateway is shutting down.",
+            Self::Loop => "The request has passed through this gateway before.",
+            Self::Unbuildable(_) => "The request cannot be forwarded as it is.",
+        }
+    }
+}
+
+fn unreachable_detail(error: &DialError) -> &'static str {
+    match error {
+        DialError::Resolve { .. } => "The resource domain's name could not be resolved.",
+        DialError::AddressRefused { .. } => {
+            "The resource domain's address is one this gateway does not connect to."
+        }
+        DialError::Connect { .. } => "The resource domain does not accept connections.",
+        DialError::Tls { .. } => "No trusted TLS connection to the resource domain came about.",
+        DialError::TimedOut { .. } => "The resource domain could not be reached in time.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_stands_in_the_order_of_the_reasons() {
+        for (index, row) in TABLE.iter().enumerate() {
+            assert_eq!(row.reason as usize, index, "{}", row.name);
+        }
+        assert_eq!(Reason::Loop as usize, TABLE.len() - 1);
+    }
+
+    #[test]
+    fn no_credential_is_never_a_401() {
+        assert_eq!(
+            Reason::NoCredential.row().status,
+            StatusCode::SERVICE_UNAVAILABLE
+        );
+    }
+}

@@ -1,0 +1,325 @@
+//! The request goes out: a connection is lent, the request sent, its answer's head awaited.
+//!
+//! # Invariants
+//!
+//! Nothing is sent without a [`Permit`]. A request is sent a second time only if not a byte of it
+//! was handed to a connection the first time (RFC 9110 §9.2.2).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::uri::{Parts, Scheme};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::authorize::Permit;
+use super::error::Refusal;
+use super::io::{Meter, Stall};
+use super::pool::{self, CheckoutError, Lease};
+use super::rewrite;
+use super::worker::Worker;
+use crate::dial::Protocol;
+use crate::directory::Entry;
+
+/// How often a request that never left is handed to another connection.
+const UNSENT_RETRIES_MAX: u32 = 3;
+
+/// An answer's head, with the connection its body comes over.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) response: Response<Incoming>,
+    pub(crate) lease: Lease,
+}
+
+/// Sends `request` to the origin that `permit` names and awaits its answer's head.
+pub(crate) async fn forward(
+    worker: &Arc<Worker>,
+    permit: &Permit,
+    mut request: Request<Outbound>,
+) -> Result<Answer, Refusal> {
+    let entry = permit.entry();
+    let upload = request.body().upload().cloned();
+    let mut retries = 0;
+    loop {
+        let mut lease = pool::checkout(worker, entry)
+            .await
+            .map_err(|error| not_connected(error, entry))?;
+        address(&mut request, entry, lease.protocol())?;
+        let limit = entry.connector.upstream.response_head_timeout;
+        let read_before = lease.bytes_read();
+        let failure = match tokio::time::timeout(limit, lease.send(request)).await {
+            Err(_) => return Err(blame(upload.as_deref(), Refusal::OriginSilent(limit))),
+            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                return Err(Refusal::UnaskedUpgrade);
+            }
+            Ok(Ok(response)) => return Ok(Answer { response, lease }),
+            Ok(Err(failure)) => failure,
+        };
+        let mut failure = failure;
+        match failure.take_message() {
+            Some(unsent) if retries < UNSENT_RETRIES_MAX => {
+                retries += 1;
+                request = unsent;
+            }
+            Some(_) | None => {
+                let answered = lease.bytes_read() != read_before;
+                return Err(failed(failure.into_error(), answered, upload.as_deref()));
+            }
+        }
+    }
+}
+
+fn not_connected(error: CheckoutError, entry: &Entry) -> Refusal {
+    match error {
+        CheckoutError::Dial(error) => Refusal::Unreachable(error),
+        CheckoutError::NoneFree => {
+            Refusal::NoConnectionFree(entry.connector.upstream.connections_max)
+        }
+    }
+}
+
+fn failed(error: hyper::Error, answered: bool, upload: Option<&Upload>) -> Refusal {
+    let refusal = if error.is_parse() || error.is_parse_too_large() || answered {
+        Refusal::OriginProtocol(error)
+    } else {
+        Refusal::Disconnected(error)
+    };
+    blame(upload, refusal)
+}
+
+/// Says whose fault a failed exchange was: the request's body's, if something is known of it.
+fn blame(upload: Option<&Upload>, otherwise: Refusal) -> Refusal {
+    match upload.map(Upload::state) {
+        Some(UploadState::TooLarge(limit)) => Refusal::BodyTooLarge(limit),
+        Some(UploadState::Stalled(limit)) => Refusal::ClientTimeout(limit),
+        Some(UploadState::Broken) => Refusal::BadBody,
+        Some(UploadState::Arriving | UploadState::Whole) | None => otherwise,
+    }
+}
+
+/// Addresses `request` the way `protocol` wants it: origin-form and `Host` (RFC 9112 §3.2.1), or
+/// `:scheme` and `:authority` (RFC 9113 §8.3.1).
+fn address(
+    request: &mut Request<Outbound>,
+    entry: &Entry,
+    protocol: Protocol,
+) -> Result<(), Refusal> {
+    let mut parts = Parts::default();
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    match protocol {
+        Protocol::Http11 => {
+            *request.version_mut() = http::Version::HTTP_11;
+            let host = entry.upstream.host.clone();
+            request.headers_mut().insert(header::HOST, host);
+            rewrite::say_te(request.headers_mut());
+        }
+        Protocol::Http2 => {
+            *request.version_mut() = http::Version::HTTP_2;
+            request.headers_mut().remove(header::HOST);
+            parts.scheme = Some(Scheme::HTTPS);
+            parts.authority = Some(entry.upstream.authority.clone());
+        }
+    }
+    *request.uri_mut() =
+        Uri::from_parts(parts).map_err(|error| Refusal::Unbuildable(error.into()))?;
+    Ok(())
+}
+
+/// The body of a request to an origin.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    /// There is none.
+    Empty,
+    /// The flow's, as it arrives.
+    Streaming(Box<Streaming>),
+}
+
+/// A flow's body on its way: counted, timed, its trailers filtered.
+#[derive(Debug)]
+pub(crate) struct Streaming {
+    body: Incoming,
+    stall: Stall,
+    upload: Arc<Upload>,
+}
+
+/// What both sides of an exchange need to know of the request's body.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    state: AtomicU8,
+    bytes: AtomicU64,
+    body_bytes_max: u64,
+    stall_limit: Duration,
+    meter: Arc<Meter>,
+}
+
+/// How far a request's body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadState {
+    /// It is on its way.
+    Arriving,
+    /// All of it was handed on.
+    Whole,
+    /// It is over the limit, in bytes.
+    TooLarge(u64),
+    /// The client paused for longer than this.
+    Stalled(Duration),
+    /// It broke off, or its framing is malformed.
+    Broken,
+}
+
+const ARRIVING: u8 = 0;
+const WHOLE: u8 = 1;
+const TOO_LARGE: u8 = 2;
+const STALLED: u8 = 3;
+const BROKEN: u8 = 4;
+
+impl Upload {
+    /// How far the body has come.
+    pub(crate) fn state(&self) -> UploadState {
+        match self.state.load(Ordering::Acquire) {
+            WHOLE => UploadState::Whole,
+            TOO_LARGE => UploadState::TooLarge(self.body_bytes_max),
+            STALLED => UploadState::Stalled(self.stall_limit),
+            BROKEN => UploadState::Broken,
+            _arriving => UploadState::Arriving,
+        }
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn note(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        if state == WHOLE {
+            self.meter.request_arrived();
+        }
+    }
+}
+
+/// Why a request's body ended early. The reason is in its [`Upload`].
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body ended early")]
+pub(crate) struct BodyCut;
+
+impl Outbound {
+    /// The body of a request that arrives on the connection of `meter`.
+    pub(crate) fn new(
+        body: Incoming,
+        body_bytes_max: u64,
+        stall_limit: Duration,
+        meter: &Arc<Meter>,
+    ) -> Self {
+        if body.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Streaming(Box::new(Streaming {
+            body,
+            stall: Stall::new(stall_limit),
+            upload: Arc::new(Upload {
+                state: AtomicU8::new(ARRIVING),
+                bytes: AtomicU64::new(0),
+                body_bytes_max,
+                stall_limit,
+                meter: Arc::clone(meter),
+            }),
+        }))
+    }
+
+    /// What is known of the body, if there is one.
+    pub(crate) fn upload(&self) -> Option<&Arc<Upload>> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(streaming) => Some(&streaming.upload),
+        }
+    }
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = BodyCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(streaming) => streaming.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.body.size_hint(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.stall.poll_over(cx));
+            return self.cut(STALLED);
+        };
+        self.stall.moved();
+        let Some(frame) = frame else {
+            self.upload.note(WHOLE);
+            return Poll::Ready(None);
+        };
+        let Ok(frame) = frame else {
+            return self.cut(BROKEN);
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let count = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                let before = self.upload.bytes.fetch_add(count, Ordering::Relaxed);
+                if before.saturating_add(count) > self.upload.body_bytes_max {
+                    return self.cut(TOO_LARGE);
+                }
+                if self.body.is_end_stream() {
+                    self.upload.note(WHOLE);
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => {
+                self.upload.note(WHOLE);
+                let trailers = frame.into_trailers().unwrap_or_default();
+                Poll::Ready(Some(Ok(Frame::trailers(keep_trailers(trailers)))))
+            }
+        }
+    }
+
+    fn cut(&self, state: u8) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        self.upload.note(state);
+        Poll::Ready(Some(Err(BodyCut)))
+    }
+}
+
+/// Trailers that may travel: none that frames, routes or authenticates (RFC 9110 §6.5.1).
+pub(crate) fn keep_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let named = rewrite::connection_options(&trailers);
+    let refused: Vec<_> = trailers
+        .keys()
+        .filter(|name| rewrite::is_unfit_for_trailer(name) || named.contains(name))
+        .cloned()
+        .collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+    trailers
+}

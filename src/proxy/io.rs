@@ -1,0 +1,631 @@
+//! Every socket's wrapper, on both sides, and the sweep that closes those whose time is up.
+//!
+//! # Invariants
+//!
+//! No connection waits without a limit: the sweep looks at every [`Meter`] of a worker at least
+//! once a [`SWEEP_INTERVAL`], so a limit is overrun by no more than that. A request itself costs
+//! no timer here, only a store to its connection's meter.
+//!
+//! A client that shuts its sending half down after a whole request still gets its answer: the end
+//! of its stream is kept from hyper until the answer is out. A reset is passed on at once.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes};
+use futures_util::task::AtomicWaker;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::malformed::Malformed;
+
+/// How often a worker looks at its connections.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// Time in whole milliseconds since the process began, as the sweep last saw it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tick(Arc<AtomicU64>);
+
+impl Tick {
+    pub(crate) fn set(&self, now: Duration) {
+        let ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(ms, Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a connection stands between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Phase {
+    /// The bytes of a head are awaited or arriving.
+    Head,
+    /// At least one request is being carried.
+    Busy,
+    /// Nothing is asked.
+    Idle,
+}
+
+/// What the sweep or the drain asks of a connection's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Signal {
+    /// Go on.
+    None,
+    /// Finish what is in flight, take nothing new.
+    Drain,
+    /// Close now.
+    Close,
+}
+
+/// What is known of a connection from outside its task.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    tick: Tick,
+    phase: AtomicU8,
+    /// When the phase began.
+    since_ms: AtomicU64,
+    /// When writing began to stall; 0 while it does not.
+    blocked_since_ms: AtomicU64,
+    in_flight: AtomicU32,
+    bytes_read: AtomicU64,
+    /// For each HTTP/2 stream with an answer, since when its client takes nothing; 0 while it does.
+    untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
+    /// Whether the request in flight has arrived whole, so that the end of the stream says no more
+    /// than that nothing else will be asked.
+    request_whole: AtomicBool,
+    /// Whether every answer so far was written out.
+    all_written: AtomicBool,
+    signal: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// The limits the sweep holds a connection to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a head, from its first byte.
+    pub(crate) head: Duration,
+    /// Without a request.
+    pub(crate) idle: Duration,
+    /// Without the peer taking a byte that waits for it.
+    pub(crate) write: Duration,
+}
+
+impl Meter {
+    pub(crate) fn new(tick: Tick) -> Arc<Self> {
+        let now_ms = tick.now_ms();
+        Arc::new(Self {
+            tick,
+            phase: AtomicU8::new(Phase::Head as u8),
+            since_ms: AtomicU64::new(now_ms),
+            blocked_since_ms: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            bytes_read: AtomicU64::new(0),
+            untaken_since_ms: Mutex::default(),
+            request_whole: AtomicBool::new(false),
+            all_written: AtomicBool::new(true),
+            signal: AtomicU8::new(Signal::None as u8),
+            waker: AtomicWaker::new(),
+        })
+    }
+
+    fn enter(&self, phase: Phase) {
+        self.since_ms.store(self.tick.now_ms(), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    /// A request has arrived; `whole` if no body follows.
+    pub(crate) fn request_began(&self, whole: RequestBody) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.all_written.store(false, Ordering::Release);
+        self.request_whole
+            .store(whole == RequestBody::None, Ordering::Release);
+        self.enter(Phase::Busy);
+    }
+
+    /// The last of the request's body has arrived.
+    pub(crate) fn request_arrived(&self) {
+        self.request_whole.store(true, Ordering::Release);
+    }
+
+    /// A request's answer is out, or given up.
+    pub(crate) fn request_ended(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.enter(Phase::Idle);
+        }
+    }
+
+    fn carries_nothing(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Bytes read so far: equal before and after means that nothing was answered.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signal.fetch_max(signal as u8, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    /// What is asked of the task, which is woken (by `context`) when that changes.
+    pub(crate) fn asked(&self, context: &Context<'_>) -> Signal {
+        self.waker.register(context.waker());
+        match self.signal.load(Ordering::Acquire) {
+            drain if drain == Signal::Drain as u8 => Signal::Drain,
+            close if close == Signal::Close as u8 => Signal::Close,
+            _none => Signal::None,
+        }
+    }
+
+    /// Whether `patience` with this connection has run out.
+    fn is_overdue(&self, patience: &Patience) -> bool {
+        let over = |since_ms: u64, limit: Duration| {
+            let waited_ms = self.tick.now_ms().saturating_sub(since_ms);
+            Duration::from_millis(waited_ms) >= limit
+        };
+        let blocked_since_ms = self.blocked_since_ms.load(Ordering::Relaxed);
+        if blocked_since_ms > 0 && over(blocked_since_ms, patience.write) {
+            return true;
+        }
+        let streams = self.untaken_since_ms.lock();
+        let streams = streams.unwrap_or_else(PoisonError::into_inner);
+        let untaken = |(_, since_ms): (usize, &Arc<AtomicU64>)| {
+            let since_ms = since_ms.load(Ordering::Relaxed);
+            since_ms > 0 && over(since_ms, patience.write)
+        };
+        if streams.iter().any(untaken) {
+            return true;
+        }
+        let since_ms = self.since_ms.load(Ordering::Relaxed);
+        (self.is(Phase::Head) && over(since_ms, patience.head))
+            || (self.is(Phase::Idle) && over(since_ms, patience.idle))
+    }
+
+    fn is_idle_for(&self, grace: Duration) -> bool {
+        let waited_ms = self
+            .tick
+            .now_ms()
+            .saturating_sub(self.since_ms.load(Ordering::Relaxed));
+        self.is(Phase::Idle) && Duration::from_millis(waited_ms) >= grace
+    }
+}
+
+/// An answer on an HTTP/2 stream. Its client may close the stream's window while the connection
+/// itself moves on (RFC 9113 §5.2), which the socket does not show.
+#[derive(Debug)]
+pub(crate) struct Taking {
+    meter: Arc<Meter>,
+    key: usize,
+    since_ms: Arc<AtomicU64>,
+}
+
+impl Taking {
+    pub(crate) fn new(meter: &Arc<Meter>) -> Self {
+        let since_ms = Arc::new(AtomicU64::new(0));
+        let streams = meter.untaken_since_ms.lock();
+        let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
+        Self {
+            key: streams.insert(Arc::clone(&since_ms)),
+            meter: Arc::clone(meter),
+            since_ms,
+        }
+    }
+
+    /// Bytes were handed over for the client to take.
+    pub(crate) fn offered(&self) {
+        let now_ms = self.meter.tick.now_ms().max(1);
+        self.since_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// More is wanted, so the client took what it had.
+    pub(crate) fn taken(&self) {
+        self.since_ms.store(0, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Taking {
+    fn drop(&mut self) {
+        let streams = self.meter.untaken_since_ms.lock();
+        let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
+        streams.try_remove(self.key);
+    }
+}
+
+/// Whether a request has a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RequestBody {
+    /// It ends with its head.
+    None,
+    /// A body follows.
+    Follows,
+}
+
+/// A socket that keeps its [`Meter`].
+#[derive(Debug)]
+pub(crate) struct Io<S> {
+    stream: S,
+    /// Bytes read while the protocol was found out, to be read again.
+    replay: Bytes,
+    meter: Arc<Meter>,
+    stream_ended: bool,
+    /// Replaces what hyper says on its own, on connections from clients.
+    malformed: Option<Arc<Malformed>>,
+    /// What is written instead of hyper's own words.
+    own_words: Bytes,
+}
+
+impl<S> Io<S> {
+    pub(crate) fn new(stream: S, replay: Bytes, meter: Arc<Meter>) -> Self {
+        Self {
+            stream,
+            replay,
+            meter,
+            stream_ended: false,
+            malformed: None,
+            own_words: Bytes::new(),
+        }
+    }
+
+    /// Lets `malformed` speak in hyper's place.
+    pub(crate) fn speaking(mut self, malformed: Arc<Malformed>) -> Self {
+        self.malformed = Some(malformed);
+        self
+    }
+
+    /// Whether `buf` holds words of hyper's own, which are then replaced: nothing else is written
+    /// while no request is in flight and every answer is out.
+    fn replaces(&mut self, buf: &[u8]) -> bool {
+        let speaks = self.meter.carries_nothing()
+            && self.meter.all_written.load(Ordering::Acquire)
+            && self.own_words.is_empty();
+        let words = self
+            .malformed
+            .as_ref()
+            .filter(|_| speaks)
+            .and_then(|malformed| malformed.instead_of(buf));
+        self.own_words = words.unwrap_or_default();
+        !self.own_words.is_empty()
+    }
+
+    fn read_some(&self, count: usize) {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.meter.bytes_read.fetch_add(count, Ordering::AcqRel);
+        if self.meter.is(Phase::Idle) {
+            self.meter.enter(Phase::Head);
+        }
+    }
+
+    fn write_outcome<T>(&self, outcome: Poll<T>) -> Poll<T> {
+        let blocked = &self.meter.blocked_since_ms;
+        match outcome {
+            Poll::Pending if blocked.load(Ordering::Relaxed) == 0 => {
+                blocked.store(self.meter.tick.now_ms().max(1), Ordering::Relaxed);
+            }
+            Poll::Pending => {}
+            Poll::Ready(_) => blocked.store(0, Ordering::Relaxed),
+        }
+        outcome
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.replay.has_remaining() {
+            let count = self.replay.remaining().min(buf.remaining());
+            buf.put_slice(&self.replay.split_to(count));
+            self.read_some(count);
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        if !self.stream_ended {
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+            self.stream_ended = buf.filled().len() == before && buf.remaining() > 0;
+        }
+        if self.stream_ended {
+            let meter = &self.meter;
+            let answer_due = meter.in_flight.load(Ordering::Acquire) > 0
+                && meter.request_whole.load(Ordering::Acquire);
+            // hyper reads again when the answer is out, in this same task.
+            return if answer_due {
+                Poll::Pending
+            } else {
+                Poll::Ready(Ok(()))
+            };
+        }
+        self.read_some(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Io<S> {
+    /// Writes what is said in hyper's place.
+    fn poll_own_words(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while self.own_words.has_remaining() {
+            let written = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.own_words))?;
+            self.own_words.advance(written);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own_words(cx))?;
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+        if self.meter.carries_nothing() {
+            self.meter.all_written.store(true, Ordering::Release);
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if self.malformed.is_some() && self.replaces(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.write_outcome(outcome)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = self.poll_flush_all(cx);
+        self.write_outcome(outcome)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_own_words(cx))?;
+        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.write_outcome(outcome)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let first = bufs.iter().find(|buf| !buf.is_empty());
+        if let Some(first) = first.filter(|_| self.malformed.is_some())
+            && self.replaces(first)
+        {
+            return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
+        }
+        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.write_outcome(outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
+
+/// A worker's connections, as the sweep sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    watched: Mutex<slab::Slab<Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    meter: Arc<Meter>,
+    patience: Patience,
+    side: Side,
+}
+
+/// Which side of the gateway a connection is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Towards flows.
+    Client,
+    /// Towards origins.
+    Upstream,
+}
+
+/// Keeps a connection in the sweep until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    sweep: Arc<Sweep>,
+    key: usize,
+}
+
+impl Sweep {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        meter: &Arc<Meter>,
+        patience: Patience,
+        side: Side,
+    ) -> Registration {
+        let watched = Watched {
+            meter: Arc::clone(meter),
+            patience,
+            side,
+        };
+        let key = self.lock().insert(watched);
+        Registration {
+            sweep: Arc::clone(self),
+            key,
+        }
+    }
+
+    /// Closes every connection whose time is up.
+    pub(crate) fn run(&self) {
+        for (_, watched) in self.lock().iter() {
+            if watched.meter.is_overdue(&watched.patience) {
+                watched.meter.signal(Signal::Close);
+            }
+        }
+    }
+
+    /// Asks every client connection for `signal`.
+    pub(crate) fn signal_clients(&self, signal: Signal) {
+        for (_, watched) in self.lock().iter() {
+            if watched.side == Side::Client {
+                watched.meter.signal(signal);
+            }
+        }
+    }
+
+    /// Closes client connections on which nothing was asked for `grace`.
+    pub(crate) fn close_idle_clients(&self, grace: Duration) {
+        for (_, watched) in self.lock().iter() {
+            if watched.side == Side::Client && watched.meter.is_idle_for(grace) {
+                watched.meter.signal(Signal::Close);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, slab::Slab<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.sweep.lock().try_remove(self.key);
+    }
+}
+
+/// A limit on the pauses within a body. Its timer is made only when a pause happens.
+#[derive(Debug)]
+pub(crate) struct Stall {
+    limit: Duration,
+    timer: Option<Pin<Box<tokio::time::Sleep>>>,
+    /// Whether the timer was set for the present pause.
+    waiting: bool,
+}
+
+impl Stall {
+    pub(crate) fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            timer: None,
+            waiting: false,
+        }
+    }
+
+    /// Something moved: the pause is over.
+    pub(crate) fn moved(&mut self) {
+        self.waiting = false;
+    }
+
+    /// Nothing moved: ready once the pause has lasted for the limit.
+    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let limit = self.limit;
+        let timer = match &mut self.timer {
+            Some(timer) if self.waiting => timer,
+            Some(timer) => {
+                timer.as_mut().set(tokio::time::sleep(limit));
+                timer
+            }
+            none => none.insert(Box::pin(tokio::time::sleep(limit))),
+        };
+        self.waiting = true;
+        timer.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATIENCE: Patience = Patience {
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(30),
+    };
+
+    #[test]
+    fn a_head_that_never_ends_is_overdue_and_a_busy_connection_never_is() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        tick.set(Duration::from_secs(9));
+        assert!(!meter.is_overdue(&PATIENCE));
+        tick.set(Duration::from_secs(10));
+        assert!(meter.is_overdue(&PATIENCE));
+
+        meter.request_began(RequestBody::None);
+        tick.set(Duration::from_secs(1000));
+
+        assert!(!meter.is_overdue(&PATIENCE));
+    }
+
+    #[test]
+    fn one_untaken_stream_makes_its_connection_overdue() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        meter.request_began(RequestBody::None);
+        let taking = Taking::new(&meter);
+        taking.offered();
+        tick.set(Duration::from_secs(31));
+        assert!(meter.is_overdue(&PATIENCE));
+
+        taking.taken();
+
+        assert!(!meter.is_overdue(&PATIENCE));
+    }
+
+    #[test]
+    fn an_idle_connection_is_overdue_after_the_idle_limit() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        meter.request_began(RequestBody::None);
+        meter.request_ended();
+        tick.set(Duration::from_secs(74));
+        assert!(!meter.is_overdue(&PATIENCE));
+
+        tick.set(Duration::from_secs(75));
+
+        assert!(meter.is_overdue(&PATIENCE));
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_stream_waits_until_the_answer_is_out() {
+        use tokio::io::AsyncReadExt;
+        let meter = Meter::new(Tick::default());
+        let mut io = Io::new(tokio::io::empty(), Bytes::new(), Arc::clone(&meter));
+        meter.request_began(RequestBody::None);
+        let mut buffer = [0; 8];
+
+        let before = {
+            let reading = std::pin::pin!(io.read(&mut buffer));
+            reading.poll(&mut Context::from_waker(std::task::Waker::noop()))
+        };
+        meter.request_ended();
+        let after = io.read(&mut buffer).await;
+
+        assert!(before.is_pending());
+        assert!(matches!(after, Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_read_again() {
+        use tokio::io::AsyncReadExt;
+        let meter = Meter::new(Tick::default());
+        let mut io = Io::new(&b"lo"[..], Bytes::from_static(b"hel"), Arc::clone(&meter));
+        let mut text = String::new();
+
+        let read = io.read_to_string(&mut text).await;
+
+        assert!(read.is_ok());
+        assert_eq!(text, "hello");
+        assert_eq!(meter.bytes_read(), 5);
+    }
+}

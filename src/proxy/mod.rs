@@ -1,0 +1,169 @@
+//! The data plane: one request's way, read in one place.
+//!
+//! [`serve`] observes: it is the one place for metrics, the access log and error → answer.
+//! [`carry`] does: identify → resolve → authorize → admit → obtain → rewrite → forward, and the
+//! answer is relayed. The rooms stand in the order a request meets them.
+//!
+//! # Invariants
+//!
+//! The directory is read once per request. Only `authorize` makes a `Permit`, and `forward` needs
+//! one. No lock is held across network I/O.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use http::{HeaderValue, Request, Response, Version, header, request};
+use hyper::body::{Body, Incoming};
+
+use crate::clock::Clock;
+use crate::credential::Credential;
+use crate::dial::Dialer;
+use crate::directory::Directory;
+use crate::logging::AccessLog;
+use crate::metrics::{Metrics, Series};
+
+mod plane;
+mod listener;
+mod worker;
+mod observe;
+mod principal;
+mod resolve;
+mod authorize;
+mod admit;
+mod rewrite;
+mod forward;
+mod io;
+mod pool;
+mod respond;
+mod malformed;
+pub mod error;
+
+pub use plane::{DataPlane, Parts};
+
+use admit::InFlight;
+use authorize::Permit;
+use error::Refusal;
+use forward::Outbound;
+use io::{Meter, RequestBody, Taking};
+use observe::Observation;
+use respond::{Carried, Relay};
+use rewrite::{Injected, Via};
+use worker::{Caller, Worker};
+
+/// What all workers share.
+#[derive(Debug)]
+struct Plane {
+    directory: Arc<Directory>,
+    dialer: Dialer,
+    clock: Clock,
+    metrics: Arc<Metrics>,
+    /// Where requests are counted that name no connector.
+    unknown: Arc<Series>,
+    access_log: AccessLog,
+    via: Via,
+    in_flight: InFlight,
+    draining: AtomicBool,
+}
+
+impl Plane {
+    fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+}
+
+/// Carries one request and tells what became of it.
+async fn serve(
+    worker: Arc<Worker>,
+    caller: Arc<Caller>,
+    meter: Arc<Meter>,
+    request: Request<Incoming>,
+) -> Response<Relay> {
+    let (flow, body) = request.into_parts();
+    let has_body = match body.is_end_stream() {
+        true => RequestBody::None,
+        false => RequestBody::Follows,
+    };
+    let version = flow.version;
+    let mut observation = Observation::begin(&worker, &caller, &meter, &flow, has_body);
+    let carried = carry(&worker, &caller, &meter, flow, body, &mut observation).await;
+    let mut close = worker.plane().is_draining();
+    let mut response = match carried {
+        Ok(carried) => {
+            observation.answered(carried.answer.response.status());
+            let taking = (version == Version::HTTP_2).then(|| Taking::new(&meter));
+            respond::relay(carried, taking, observation)
+        }
+        Err(refusal) => {
+            // What is left of the body must not be read as the next request.
+            close |= has_body == RequestBody::Follows;
+            observation.refused(&refusal);
+            respond::refuse(&refusal, observation)
+        }
+    };
+    if close && version != Version::HTTP_2 {
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(header::CONNECTION, close);
+    }
+    response
+}
+
+/// A request's way to its origin.
+async fn carry(
+    worker: &Arc<Worker>,
+    caller: &Caller,
+    meter: &Arc<Meter>,
+    flow: request::Parts,
+    body: Incoming,
+    observation: &mut Observation,
+) -> Result<Carried, Refusal> {
+    let plane = worker.plane();
+    let (permit, body) = {
+        let snapshot = plane.directory.current();
+        let settings = &snapshot.settings;
+        let principal = principal::identify(caller, settings)?;
+        authorize::check_method(&flow.method)?;
+        let route = resolve::resolve(&flow, caller, &snapshot)?;
+        observation.resolved(&route.entry);
+        let permit = authorize::authorize(principal, route, &flow, &plane.via)?;
+        let place = admit::admit(&plane.in_flight, &body, &settings.limits)?;
+        let body_bytes_max = settings.limits.request_body_bytes_max;
+        let body = Outbound::new(body, body_bytes_max, settings.timeouts.body, meter);
+        observation.admitted(place, body.upload());
+        (permit, body)
+    };
+    let credential = obtain(&permit, observation).await?;
+    let upload = body.upload().cloned();
+    let injected = Injected {
+        credential,
+        request_id: observation.request_id_value(),
+        via: plane.via.line(flow.version),
+        caller,
+    };
+    let request = rewrite::rewrite(flow, &permit, injected, body)?;
+    observation.forwarding();
+    let answer = forward::forward(worker, &permit, request).await?;
+    Ok(Carried {
+        answer,
+        upload,
+        permit,
+    })
+}
+
+/// Gets the credential that the permitted request is to carry.
+async fn obtain(permit: &Permit, observation: &Observation) -> Result<Credential, Refusal> {
+    match permit.entry().source.obtain().await {
+        Ok(obtained) => {
+            if let Some(outcome) = obtained.cache {
+                observation.token(outcome);
+            }
+            Ok(obtained.credential)
+        }
+        Err(unobtained) => {
+            observation.token(unobtained.cache);
+            Err(Refusal::NoCredential {
+                reason: unobtained.reason,
+                retry_after: unobtained.retry_after,
+            })
+        }
+    }
+}

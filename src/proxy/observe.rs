@@ -1,0 +1,226 @@
+//! What is told of a request when it is over: once, whatever became of it.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
+
+use super::admit::Place;
+use super::error::Refusal;
+use super::forward::Upload;
+use super::io::{Meter, RequestBody};
+use super::rewrite::REQUEST_ID;
+use super::worker::{Caller, Worker};
+use crate::config::AccessLog;
+use crate::directory::Entry;
+use crate::logging::{self, Record};
+use crate::metrics::CacheOutcome;
+
+/// The longest `X-Request-Id` that is taken over from a flow, in bytes.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The code that is counted where the client went away before it was answered.
+const CLIENT_GONE: u16 = 499;
+
+/// A request being carried. Dropping it counts it and writes its line.
+#[derive(Debug)]
+pub(crate) struct Observation {
+    worker: Arc<Worker>,
+    caller: Arc<Caller>,
+    meter: Arc<Meter>,
+    access: AccessLog,
+    request_id: HeaderValue,
+    method: Method,
+    /// Kept only where a line may be written.
+    path: Option<Box<str>>,
+    started: Duration,
+    upstream_started: Option<Duration>,
+    upstream_took: Option<Duration>,
+    entry: Option<Arc<Entry>>,
+    status: Option<StatusCode>,
+    reason: Option<&'static str>,
+    error: Option<Box<str>>,
+    version: Version,
+    upload: Option<Arc<Upload>>,
+    bytes_sent: u64,
+    place: Option<Place>,
+}
+
+impl Observation {
+    /// Begins with a request's head.
+    pub(crate) fn begin(
+        worker: &Arc<Worker>,
+        caller: &Arc<Caller>,
+        meter: &Arc<Meter>,
+        flow: &request::Parts,
+        body: RequestBody,
+    ) -> Self {
+        meter.request_began(body);
+        worker.counters().request_started();
+        let access = worker.directory().current().settings.access;
+        Self {
+            worker: Arc::clone(worker),
+            caller: Arc::clone(caller),
+            meter: Arc::clone(meter),
+            access,
+            request_id: request_id(&flow.headers, worker),
+            method: flow.method.clone(),
+            path: (access != AccessLog::Off).then(|| logging::path_of(flow.uri.path())),
+            started: worker.clock().monotonic(),
+            upstream_started: None,
+            upstream_took: None,
+            entry: None,
+            status: None,
+            reason: None,
+            error: None,
+            version: flow.version,
+            upload: None,
+            bytes_sent: 0,
+            place: None,
+        }
+    }
+
+    /// The connector was found.
+    pub(crate) fn resolved(&mut self, entry: &Arc<Entry>) {
+        self.entry = Some(Arc::clone(entry));
+    }
+
+    /// The request was admitted; its place is given up when it is over.
+    pub(crate) fn admitted(&mut self, place: Place, upload: Option<&Arc<Upload>>) {
+        self.place = Some(place);
+        self.upload = upload.cloned();
+    }
+
+    /// A credential was at hand, or had to be waited for.
+    pub(crate) fn token(&self, outcome: CacheOutcome) {
+        self.worker.counters().token_cache(outcome);
+    }
+
+    /// The request is handed to the origin.
+    pub(crate) fn forwarding(&mut self) {
+        self.upstream_started = Some(self.worker.clock().monotonic());
+    }
+
+    /// The origin has answered.
+    pub(crate) fn answered(&mut self, status: StatusCode) {
+        self.status = Some(status);
+        let now = self.worker.clock().monotonic();
+        self.upstream_took = self.upstream_started.map(|started| now - started);
+    }
+
+    /// The gateway refuses the request.
+    pub(crate) fn refused(&mut self, refusal: &Refusal) {
+        let row = refusal.reason().row();
+        self.status = Some(row.status);
+        self.reason = Some(row.name);
+        self.error = Some(logging::with_sources(refusal).into());
+    }
+
+    /// The answer broke off.
+    pub(crate) fn broke_off(&mut self, error: &(dyn Error + 'static)) {
+        self.error = Some(logging::with_sources(error).into());
+    }
+
+    /// `count` bytes of the answer's body were handed over.
+    pub(crate) fn sent(&mut self, count: usize) {
+        self.bytes_sent += u64::try_from(count).unwrap_or(u64::MAX);
+    }
+
+    /// The connector's ID, once it is known.
+    pub(crate) fn connector(&self) -> Option<&str> {
+        let entry = self.entry.as_ref()?;
+        Some(entry.connector.id.as_str())
+    }
+
+    /// The request's ID.
+    pub(crate) fn request_id(&self) -> &str {
+        self.request_id.to_str().unwrap_or_default()
+    }
+
+    /// The request's ID, as the origin receives it.
+    pub(crate) fn request_id_value(&self) -> &HeaderValue {
+        &self.request_id
+    }
+
+    fn count(&self, status: StatusCode, took: Duration) {
+        let worker = self.worker.index;
+        let unknown;
+        let series = match &self.entry {
+            Some(entry) => &entry.state.series,
+            None => {
+                unknown = self.worker.unknown_series();
+                &unknown
+            }
+        };
+        series.answered(worker, &self.method, status, took, self.upstream_took);
+        if let Some(reason) = self.reason {
+            series.refused(worker, reason);
+        }
+    }
+
+    fn record(&mut self, status: StatusCode, took: Duration) -> Record {
+        let id = self.entry.as_ref().map(|entry| entry.connector.id.as_str());
+        Record {
+            at: self.worker.clock().wall(),
+            request_id: self.request_id().into(),
+            connector: id.unwrap_or("none").into(),
+            method: self.method.clone(),
+            path: self.path.take().unwrap_or_default(),
+            status,
+            refusal: self.reason,
+            cause: self.error.take(),
+            duration: took,
+            upstream_duration: self.upstream_took,
+            request_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            response_bytes: self.bytes_sent,
+            peer: self.caller.peer(),
+            protocol: self.version,
+        }
+    }
+}
+
+impl Drop for Observation {
+    fn drop(&mut self) {
+        let gone = StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST);
+        let status = self.status.unwrap_or(gone);
+        let took = self.worker.clock().monotonic() - self.started;
+        self.count(status, took);
+        self.worker.counters().request_ended();
+        self.meter.request_ended();
+        let broke = self.error.is_some() && self.access != AccessLog::Off;
+        if broke || logging::wants(self.access, status, self.reason) {
+            let record = self.record(status, took);
+            self.worker.write_record(record);
+        }
+    }
+}
+
+/// The flow's `X-Request-Id` if it is sane, else one made here.
+fn request_id(headers: &HeaderMap, worker: &Worker) -> HeaderValue {
+    let mut sent = headers.get_all(REQUEST_ID).iter();
+    match (sent.next(), sent.next()) {
+        (Some(id), None) if is_sane(id.as_bytes()) => id.clone(),
+        (Some(_) | None, _) => worker.next_request_id(),
+    }
+}
+
+fn is_sane(id: &[u8]) -> bool {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+    (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(fits)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_sane_request_ids_are_taken_over() {
+        for bad in ["", "a b", "a\"b", "é", &"a".repeat(129)] {
+            assert!(!is_sane(bad.as_bytes()), "{bad}");
+        }
+        for good in ["a", "9b04cc45-e715", "Root=1-67a:b", &"a".repeat(128)] {
+            assert!(is_sane(good.as_bytes()), "{good}");
+        }
+    }
+}

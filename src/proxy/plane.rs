@@ -1,0 +1,202 @@
+//! The data plane as a whole: started once, told what changed, drained once.
+
+use std::io;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::sync::{mpsc, watch};
+
+use super::Plane;
+use super::admit::InFlight;
+use super::listener::{self, ClientSlots, Mailbox};
+use super::rewrite::Via;
+use super::worker::{Message, Worker};
+use crate::clock::Clock;
+use crate::dial::Dialer;
+use crate::directory::{Directory, PoolId};
+use crate::logging::AccessLog;
+use crate::metrics::Metrics;
+
+/// How long a worker's runtime may take to end once it was told to.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
+
+/// What the data plane is made of.
+#[derive(Debug)]
+pub struct Parts {
+    /// What is published.
+    pub directory: Arc<Directory>,
+    /// The way out.
+    pub dialer: Dialer,
+    /// The time.
+    pub clock: Clock,
+    /// Where requests are counted.
+    pub metrics: Arc<Metrics>,
+    /// Where requests are written down.
+    pub access_log: AccessLog,
+    /// Worker threads.
+    pub workers: usize,
+}
+
+/// The running data plane.
+#[derive(Debug)]
+pub struct DataPlane {
+    plane: Arc<Plane>,
+    slots: Arc<ClientSlots>,
+    mailboxes: Arc<[Mailbox]>,
+    stop_accepting: watch::Sender<bool>,
+    acceptor: JoinHandle<()>,
+    workers: Vec<JoinHandle<()>>,
+}
+
+impl DataPlane {
+    /// Starts the workers and accepts on `listeners`.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if a thread or a runtime cannot be had.
+    pub fn start(parts: Parts, listeners: Vec<TcpListener>) -> io::Result<Self> {
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let plane = Arc::new(Plane {
+            unknown: parts.metrics.unknown(),
+            directory: parts.directory,
+            dialer: parts.dialer,
+            clock: parts.clock,
+            metrics: parts.metrics,
+            access_log: parts.access_log,
+            via: Via::new(&unique[..12]),
+            in_flight: InFlight::default(),
+            draining: AtomicBool::new(false),
+        });
+        let workers: Arc<[Arc<Worker>]> = (0..parts.workers)
+            .map(|index| Arc::new(Worker::new(index, Arc::clone(&plane))))
+            .collect();
+        Worker::introduce(&workers);
+        let mut mailboxes = Vec::with_capacity(workers.len());
+        let mut threads = Vec::with_capacity(workers.len());
+        for worker in workers.iter() {
+            let (messages, inbox) = mpsc::unbounded_channel();
+            threads.push(start_worker(Arc::clone(worker), inbox)?);
+            mailboxes.push(Mailbox {
+                worker: Arc::clone(worker),
+                messages,
+            });
+        }
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let slots = Arc::new(ClientSlots::default());
+        let (stop_accepting, stop) = watch::channel(false);
+        let acceptor = start_acceptor(&plane, &slots, &mailboxes, listeners, stop)?;
+        Ok(Self {
+            plane,
+            slots,
+            mailboxes,
+            stop_accepting,
+            acceptor,
+            workers: threads,
+        })
+    }
+
+    /// Closes the pools that nothing leads to any more.
+    pub fn retire(&self, pools: Vec<PoolId>) {
+        let pools: Arc<[PoolId]> = pools.into();
+        self.tell(|| Message::Retired(Arc::clone(&pools)));
+    }
+
+    /// Ends the data plane without losing a request that was accepted: blocks for `drain_delay`
+    /// while new connections are still taken, then for `drain` at most.
+    pub fn drain(self) {
+        let timeouts = self.plane.directory.current().settings.timeouts;
+        self.plane.draining.store(true, Ordering::Release);
+        self.tell(|| Message::Drain);
+        thread::sleep(timeouts.drain_delay);
+        self.stop_accepting.send_replace(true);
+        joined("acceptor", self.acceptor.join());
+        for mailbox in self.mailboxes.iter() {
+            drop(mailbox.messages.send(Message::CloseIdle));
+        }
+        self.slots.wait_empty(timeouts.drain);
+        for mailbox in self.mailboxes.iter() {
+            drop(mailbox.messages.send(Message::Stop));
+        }
+        for worker in self.workers {
+            joined("worker", worker.join());
+        }
+    }
+
+    fn tell(&self, message: impl Fn() -> Message) {
+        for mailbox in self.mailboxes.iter() {
+            // A worker that is gone has ended the process.
+            drop(mailbox.messages.send(message()));
+        }
+    }
+}
+
+fn joined(what: &'static str, outcome: thread::Result<()>) {
+    if outcome.is_err() {
+        tracing::error!(thread = what, "a thread of the data plane panicked");
+    }
+}
+
+fn start_worker(
+    worker: Arc<Worker>,
+    inbox: mpsc::UnboundedReceiver<Message>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    thread::Builder::new()
+        .name(format!("attache-worker-{}", worker.index))
+        .spawn(move || {
+            let _guard = EndsTheProcess;
+            runtime.block_on(worker.run(inbox));
+            runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+        })
+}
+
+/// A gateway that has lost a worker serves some flows and hangs others; ending lets whoever
+/// supervises it start a whole one.
+struct EndsTheProcess;
+
+impl Drop for EndsTheProcess {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            tracing::error!("a worker died; the process ends");
+            std::process::exit(1);
+        }
+    }
+}
+
+fn start_acceptor(
+    plane: &Arc<Plane>,
+    slots: &Arc<ClientSlots>,
+    mailboxes: &Arc<[Mailbox]>,
+    listeners: Vec<TcpListener>,
+    stop: watch::Receiver<bool>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let directory = Arc::clone(&plane.directory);
+    let (slots, mailboxes) = (Arc::clone(slots), Arc::clone(mailboxes));
+    thread::Builder::new()
+        .name("attache-accept".to_owned())
+        .spawn(move || {
+            let accepting = listeners.into_iter().map(|listener| {
+                let (slots, directory) = (Arc::clone(&slots), Arc::clone(&directory));
+                listener::accept(
+                    listener,
+                    slots,
+                    directory,
+                    Arc::clone(&mailboxes),
+                    stop.clone(),
+                )
+            });
+            let ended = runtime.block_on(futures_util::future::join_all(accepting));
+            for error in ended.into_iter().filter_map(Result::err) {
+                tracing::error!(%error, "a listener ended");
+            }
+        })
+}

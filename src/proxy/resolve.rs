@@ -1,0 +1,301 @@
+//! From a request's target to a connector and a path on its origin.
+//!
+//! # Invariants
+//!
+//! A [`Route`] leads to one connector's origin, behind its base path: no target, under any
+//! decoding, climbs out of it. What is forwarded is what came, byte for byte (RFC 9110 §7.7).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery};
+use http::{HeaderMap, Uri, Version, request};
+
+use super::error::Refusal;
+use super::rewrite::CONNECTOR_ID;
+use super::worker::Caller;
+use crate::config::Hosts;
+use crate::connector::ConnectorId;
+use crate::directory::{Entry, Snapshot};
+
+/// A connector, and where on its origin the request goes.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) target: PathAndQuery,
+    pub(crate) addressed: Addressed,
+}
+
+/// How the request named its connector, which decides how answers name places on the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Addressed {
+    /// `/{connector-id}/…`
+    ByPath,
+    /// `Connector-Id: {connector-id}`
+    ByField,
+}
+
+/// Finds the route of `flow` in `snapshot`.
+pub(crate) fn resolve(
+    flow: &request::Parts,
+    caller: &Caller,
+    snapshot: &Snapshot,
+) -> Result<Route, Refusal> {
+    check_host(flow, caller, &snapshot.settings.hosts)?;
+    let target = flow.uri.path_and_query().map_or("/", PathAndQuery::as_str);
+    let (id, rest, addressed) = address(target, &flow.headers)?;
+    check_path(rest.split_once('?').map_or(rest, |(path, _)| path))?;
+    let entry = snapshot.entry(id).ok_or(Refusal::NoSuchConnector)?;
+    let joined = join(entry.upstream.resource.base_path(), rest);
+    let target = PathAndQuery::try_from(joined)
+        .map_err(|_| Refusal::BadPath("The path holds characters that no path may hold."))?;
+    Ok(Route {
+        entry: Arc::clone(entry),
+        target,
+        addressed,
+    })
+}
+
+/// Splits a target into the connector's ID and what stands behind it.
+fn address<'a>(
+    target: &'a str,
+    headers: &'a HeaderMap,
+) -> Result<(&'a str, &'a str, Addressed), Refusal> {
+    if !target.starts_with('/') {
+        return Err(Refusal::BadPath(
+            "The path must begin with a slash and a connector ID.",
+        ));
+    }
+    let mut fields = headers.get_all(CONNECTOR_ID).iter();
+    match (fields.next(), fields.next()) {
+        (Some(_), Some(_)) => Err(Refusal::BadRequest("Connector-Id was sent more than once.")),
+        (Some(id), None) => {
+            let id = id.to_str().ok().filter(|id| ConnectorId::parse(id).is_ok());
+            let id = id.ok_or(Refusal::BadRequest("Connector-Id holds no connector ID."))?;
+            Ok((id, target, Addressed::ByField))
+        }
+        (None, _) => {
+            let behind_slash = &target[1..];
+            let end = behind_slash.find(['/', '?']).unwrap_or(behind_slash.len());
+            let (id, rest) = behind_slash.split_at(end);
+            if id.is_empty() {
+                return Err(Refusal::BadPath(
+                    "The path must begin with a connector ID: /{connector-id}/{path}.",
+                ));
+            }
+            Ok((id, rest, Addressed::ByPath))
+        }
+    }
+}
+
+/// Puts `rest` behind `base`, which loses its trailing slash if anything follows.
+fn join(base: &str, rest: &str) -> String {
+    let (path, query) = match rest.find('?') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let base = match path {
+        "" => base,
+        _ => base.strip_suffix('/').unwrap_or(base),
+    };
+    let mut joined = String::with_capacity(base.len() + rest.len());
+    joined.push_str(base);
+    joined.push_str(path);
+    joined.push_str(query);
+    joined
+}
+
+const DOT_SEGMENT: Refusal = Refusal::BadPath("The path holds dot segments.");
+
+/// Refuses paths that some server would read as another path: dot segments, backslashes and
+/// control bytes, however often they are percent-encoded.
+fn check_path(path: &str) -> Result<(), Refusal> {
+    let mut bytes = path.as_bytes();
+    let mut decoded;
+    loop {
+        if bytes
+            .iter()
+            .any(|byte| byte.is_ascii_control() || *byte == b'\\')
+        {
+            return Err(Refusal::BadPath(
+                "The path holds backslashes or control characters.",
+            ));
+        }
+        if bytes.split(|byte| *byte == b'/').any(is_dot_segment) {
+            return Err(DOT_SEGMENT);
+        }
+        if !bytes.contains(&b'%') {
+            return Ok(());
+        }
+        let once: Vec<u8> = percent_encoding::percent_decode(bytes).collect();
+        if once == bytes {
+            return Ok(());
+        }
+        decoded = once;
+        bytes = &decoded;
+    }
+}
+
+/// `.` and `..`, also with the path parameters that some servers cut off first (RFC 3986 §3.3).
+fn is_dot_segment(segment: &[u8]) -> bool {
+    let name = segment.split(|byte| *byte == b';').next();
+    matches!(name, Some(b"." | b".."))
+}
+
+/// Refuses requests whose host is missing, doubled, contradictory or not ours.
+///
+/// A name that is not ours means that somebody's browser or resolver was led here.
+fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<(), Refusal> {
+    let mut lines = flow.headers.get_all(HOST).iter();
+    let (first, second) = (lines.next(), lines.next());
+    if second.is_some() {
+        return Err(Refusal::BadHost("Host was sent more than once."));
+    }
+    let host = first
+        .map(|line| Authority::try_from(line.as_bytes()))
+        .transpose()
+        .map_err(|_| Refusal::BadHost("Host is not a host."))?;
+    let authority = authority_of(&flow.uri, host)?;
+    let authority = match authority {
+        Some(authority) => authority,
+        // RFC 9112 §3.2: only HTTP/1.0 knows requests without one.
+        None if flow.version == Version::HTTP_10 => return Ok(()),
+        None => return Err(Refusal::BadHost("Host is missing.")),
+    };
+    if authority.as_str().contains('@') {
+        return Err(Refusal::BadHost("Host is not a host."));
+    }
+    if is_ours(authority.host(), caller, ours) {
+        Ok(())
+    } else {
+        Err(Refusal::BadHost(
+            "Host names somebody else; the gateway's own names are under hosts.",
+        ))
+    }
+}
+
+/// The one authority a request names, in its target or its `Host` (RFC 9112 §3.2.2, RFC 9113
+/// §8.3.1).
+fn authority_of(uri: &Uri, host: Option<Authority>) -> Result<Option<Authority>, Refusal> {
+    match (uri.authority(), host) {
+        (None, host) => Ok(host),
+        (Some(target), None) => Ok(Some(target.clone())),
+        (Some(target), Some(host)) if *target == host => Ok(Some(host)),
+        (Some(_), Some(_)) => Err(Refusal::BadHost(
+            "The target and Host name different hosts.",
+        )),
+    }
+}
+
+fn is_ours(host: &str, caller: &Caller, ours: &Hosts) -> bool {
+    let Hosts::Listed(listed) = ours else {
+        return true;
+    };
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    if let Ok(address) = bare.parse::<IpAddr>() {
+        let address = address.to_canonical();
+        return address.is_loopback() || address == caller.local().ip().to_canonical() || {
+            listed.iter().any(|name| name == bare)
+        };
+    }
+    let name = bare.strip_suffix('.').unwrap_or(bare);
+    name.eq_ignore_ascii_case("localhost")
+        || listed
+            .iter()
+            .any(|listed| name.eq_ignore_ascii_case(listed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_joined_as_the_reference_says() {
+        for (base, rest, joined) in [
+            ("/api/", "/x?y", "/api/x?y"),
+            ("/api/", "?x", "/api/?x"),
+            ("/api", "?x", "/api?x"),
+            ("/api/", "", "/api/"),
+            ("/api/", "//x", "/api//x"),
+            ("/", "/x", "/x"),
+            ("/", "", "/"),
+            ("/api", "/x", "/api/x"),
+            ("/api/", "/?a=/../b", "/api/?a=/../b"),
+            ("/api/", "/", "/api/"),
+        ] {
+            assert_eq!(join(base, rest), joined, "{base} + {rest}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_found_under_any_decoding() {
+        for path in [
+            "/..",
+            "/../x",
+            "/a/../b",
+            "/.",
+            "/./a",
+            "/%2e%2e/x",
+            "/%2E%2e/x",
+            "/.%2e/x",
+            "/..%2fx",
+            "/..%2Fx",
+            "/a%2f..%2fb",
+            "/%252e%252e/x",
+            "/%25252e%25252e/x",
+            "/..;/x",
+            "/..;a=b/x",
+            "/%2e%2e%3b/x",
+            "/a%5cb",
+            "/a\\b",
+            "/a%255cb",
+            "/a%00",
+            "/a%0d%0ab",
+            "/a%7f",
+            "/a\u{1}",
+        ] {
+            assert!(check_path(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_odd_is_carried() {
+        for path in [
+            "",
+            "/",
+            "//",
+            "/...",
+            "/..a",
+            "/a..b",
+            "/.well-known/x",
+            "/%27%25x%25%27",
+            "/a%zz",
+            "/%",
+            "/%2",
+            "/a;b",
+            "/(a)'$+",
+            "/a%2fb",
+            "/ä",
+        ] {
+            assert!(check_path(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_id_ends_at_slash_query_or_end() {
+        let headers = HeaderMap::new();
+        for (target, id, rest) in [
+            ("/crm/x?y", "crm", "/x?y"),
+            ("/crm?x", "crm", "?x"),
+            ("/crm", "crm", ""),
+            ("/crm//x", "crm", "//x"),
+        ] {
+            let addressed = address(target, &headers).ok();
+            assert_eq!(addressed, Some((id, rest, Addressed::ByPath)), "{target}");
+        }
+        assert!(address("/", &headers).is_err());
+        assert!(address("//crm/x", &headers).is_err());
+        assert!(address("*", &headers).is_err());
+    }
+}

@@ -1,0 +1,301 @@
+//! The request's head, built anew from what may travel.
+//!
+//! # Invariants
+//!
+//! Strip first, inject last: nothing a flow sends (`Connection: authorization`, an underscore
+//! spelling, a field of its own) removes, replaces or doubles what the gateway sets. Authority,
+//! scheme and server name come from the configuration alone.
+
+use http::header::{self, Entry as Slot};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
+
+use super::authorize::Permit;
+use super::error::Refusal;
+use super::forward::Outbound;
+use super::worker::Caller;
+use crate::connector::{Cookies, Forwarded};
+use crate::credential::Credential;
+
+/// The header that names the connector, beside the path form.
+pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("connector-id");
+/// The header that carries the request's ID.
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+
+/// Fields that concern one connection only (RFC 9110 §7.6.1), whether `Connection` names them or
+/// not. `TE` is said anew by [`say_te`].
+pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+    *name == header::CONNECTION
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+        || *name == header::TE
+        || *name == header::TRANSFER_ENCODING
+        || *name == header::UPGRADE
+        || *name == HTTP2_SETTINGS
+}
+
+/// Fields that must not stand in trailers: those that frame, route or authenticate (RFC 9110
+/// §6.5.1).
+pub(crate) fn is_unfit_for_trailer(name: &HeaderName) -> bool {
+    is_hop_by_hop(name)
+        || is_ours(name.as_str())
+        || *name == header::CONTENT_LENGTH
+        || *name == header::TRAILER
+        || *name == header::COOKIE
+        || *name == header::SET_COOKIE
+        || *name == header::WWW_AUTHENTICATE
+        || *name == header::PROXY_AUTHENTICATE
+        || *name == header::LOCATION
+}
+
+/// The names that all `Connection` lines list (RFC 9110 §7.6.1).
+pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .collect()
+}
+
+/// Whether a field's name, read with `_` as `-`, is one that only the gateway sets.
+///
+/// Servers that turn names into environment variables (RFC 3875 §4.1.18) cannot tell the two
+/// spellings apart.
+fn is_ours(name: &str) -> bool {
+    const NAMES: [&str; 9] = [
+        "authorization",
+        "proxy-authorization",
+        "connector-id",
+        "forwarded",
+        "host",
+        "via",
+        "x-request-id",
+        "content-length",
+        "transfer-encoding",
+    ];
+    let dashed;
+    let name = if name.contains('_') {
+        dashed = name.replace('_', "-");
+        dashed.as_str()
+    } else {
+        name
+    };
+    NAMES.contains(&name) || name.starts_with("x-forwarded-")
+}
+
+/// What a request's head is made of beside the flow's own fields.
+#[derive(Debug)]
+pub(crate) struct Injected<'a> {
+    pub(crate) credential: Credential,
+    pub(crate) request_id: &'a HeaderValue,
+    pub(crate) via: &'a HeaderValue,
+    pub(crate) caller: &'a Caller,
+}
+
+/// Builds the head that the origin receives.
+pub(crate) fn rewrite(
+    flow: request::Parts,
+    permit: &Permit,
+    injected: Injected<'_>,
+    body: Outbound,
+) -> Result<Request<Outbound>, Refusal> {
+    let connector = &permit.entry().connector;
+    let named = connection_options(&flow.headers);
+    let takes_trailers = accepts_trailers(&flow.headers);
+    let credential_name = match &injected.credential {
+        Credential::None => None,
+        Credential::Field { name, .. } => Some(name.as_str().replace('_', "-")),
+    };
+    let travels = |name: &HeaderName| {
+        let sent_as_credential = credential_name.as_deref().is_some_and(|ours| {
+            name.as_str() == ours
+                || (name.as_str().contains('_') && name.as_str().replace('_', "-") == ours)
+        });
+        !(is_hop_by_hop(name)
+            || is_ours(name.as_str())
+            || sent_as_credential
+            || named.contains(name)
+            || (*name == header::COOKIE && connector.cookies == Cookies::Drop))
+    };
+    let mut headers = HeaderMap::with_capacity(flow.headers.len() + 6);
+    let cookies = join_cookies(&flow.headers);
+    let via_so_far: Vec<_> = flow.headers.get_all(header::VIA).iter().cloned().collect();
+    let expects_continue = expects_continue(&flow.headers);
+    let mut last = None;
+    for (name, value) in flow.headers {
+        last = name.or(last);
+        let Some(name) = &last else { continue };
+        let joined = *name == header::COOKIE && cookies.is_some();
+        // Answering `100 Continue` is this hop's own business (RFC 9110 §10.1.1).
+        let answered = *name == header::EXPECT && expects_continue;
+        if travels(name) && !joined && !answered {
+            headers.append(name, value);
+        }
+    }
+    if let (Some(cookies), Cookies::Pass) = (cookies, connector.cookies) {
+        headers.insert(header::COOKIE, cookies);
+    }
+    for via in via_so_far {
+        headers.append(header::VIA, via);
+    }
+    headers.append(header::VIA, injected.via.clone());
+    headers.insert(REQUEST_ID, injected.request_id.clone());
+    if connector.forwarded == Forwarded::Add
+        && let Some(value) = injected.caller.forwarded()
+    {
+        headers.insert(header::FORWARDED, value);
+    }
+    if takes_trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    }
+    if let Credential::Field { name, value } = injected.credential {
+        headers.insert(name, value);
+    }
+    let mut request = Request::new(body);
+    *request.method_mut() = permit.method().clone();
+    *request.uri_mut() = Uri::from(permit.target().clone());
+    *request.headers_mut() = headers;
+    Ok(request)
+}
+
+/// Whether the client reads trailers (RFC 9110 §10.1.4).
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|line| {
+        let mut codings = line.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::EXPECT);
+    lines
+        .iter()
+        .all(|line| line.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// HTTP/2 may split `Cookie` over several lines; HTTP/1.1 and servers behind want one (RFC 9113
+/// §8.2.3).
+fn join_cookies(headers: &HeaderMap) -> Option<HeaderValue> {
+    let mut lines = headers.get_all(header::COOKIE).iter();
+    let (first, second) = (lines.next()?, lines.next()?);
+    let crumbs = [first, second].into_iter().chain(lines);
+    let joined = crumbs.map(HeaderValue::as_bytes).collect::<Vec<_>>();
+    HeaderValue::from_bytes(&joined.join(&b"; "[..])).ok()
+}
+
+/// `TE` concerns one connection, so HTTP/1.1 names it in `Connection` too (RFC 9110 §10.1.4).
+pub(crate) fn say_te(headers: &mut HeaderMap) {
+    if headers.contains_key(header::TE)
+        && let Slot::Vacant(slot) = headers.entry(header::CONNECTION)
+    {
+        slot.insert(HeaderValue::from_static("te"));
+    }
+}
+
+/// Our mark in `Via` (RFC 9110 §7.6.3): a pseudonym, made anew by each process, so that a request
+/// that comes back is known.
+#[derive(Debug)]
+pub(crate) struct Via {
+    pseudonym: String,
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    /// A mark that ends in `unique`.
+    pub(crate) fn new(unique: &str) -> Self {
+        let pseudonym = format!("attache-{unique}");
+        let say = |version: &str| {
+            HeaderValue::from_str(&format!("{version} {pseudonym}"))
+                .unwrap_or(HeaderValue::from_static("1.1 attache"))
+        };
+        Self {
+            http10: say("1.0"),
+            http11: say("1.1"),
+            http2: say("2"),
+            pseudonym,
+        }
+    }
+
+    /// The line for a request that arrived as `version`.
+    pub(crate) fn line(&self, version: Version) -> &HeaderValue {
+        if version == Version::HTTP_2 {
+            &self.http2
+        } else if version == Version::HTTP_10 {
+            &self.http10
+        } else {
+            &self.http11
+        }
+    }
+
+    /// Whether the request passed through this process before.
+    pub(crate) fn is_in(&self, headers: &HeaderMap) -> bool {
+        let lines = headers.get_all(header::VIA);
+        lines.iter().any(|line| {
+            line.as_bytes()
+                .split(|byte| *byte == b',')
+                .filter_map(|hop| hop.trim_ascii().split(|byte| *byte == b' ').nth(1))
+                .any(|name| name == self.pseudonym.as_bytes())
+        })
+    }
+}
+
+/// Methods that no gateway of this kind carries: a tunnel, and an echo of the credential.
+pub(crate) fn is_refused_method(method: &Method) -> bool {
+    *method == Method::CONNECT || *method == Method::TRACE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn underscore_spellings_of_our_names_are_ours() {
+        for name in [
+            "authorization",
+            "x_forwarded_for",
+            "x-forwarded-host",
+            "connector_id",
+            "via",
+        ] {
+            assert!(is_ours(name), "{name}");
+        }
+        assert!(!is_ours("x-custom"));
+        assert!(!is_ours("accept"));
+    }
+
+    #[test]
+    fn every_line_of_connection_is_read() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::CONNECTION, HeaderValue::from_static("close, X-A"));
+        headers.append(header::CONNECTION, HeaderValue::from_static("x-b"));
+        headers.append(
+            header::CONNECTION,
+            HeaderValue::from_bytes(b"\xff").unwrap_or(HeaderValue::from_static("x")),
+        );
+
+        let named = connection_options(&headers);
+
+        assert_eq!(named, ["close", "x-a", "x-b"]);
+    }
+
+    #[test]
+    fn our_own_mark_is_found_in_any_line_and_place() {
+        let via = Via::new("1a2b");
+        let mut headers = HeaderMap::new();
+        headers.append(header::VIA, HeaderValue::from_static("1.1 other"));
+        assert!(!via.is_in(&headers));
+
+        headers.append(
+            header::VIA,
+            HeaderValue::from_static("2 x, 1.1 attache-1a2b"),
+        );
+
+        assert!(via.is_in(&headers));
+    }
+}
