@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::auth;
-use super::document::{Node, Position};
+use super::document::{Content, Node, Position};
 use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
@@ -157,11 +157,10 @@ fn connector<'d>(
     default: &Upstream,
     taken: &mut Taken<'d>,
 ) -> Option<Connector> {
-    let section = &reader.mapping(node, by_index, CONNECTOR_KEYS)?;
-    let id = connector_id(reader, section, by_index, taken);
     // People know connectors by their IDs; the index is for those that have none.
-    let named = by_index.renamed(id.as_ref().map(ConnectorId::as_str));
-    let path = &named;
+    let path = &by_index.renamed(legal_id(reader, node));
+    let section = &reader.mapping(node, path, CONNECTOR_KEYS)?;
+    let id = connector_id(reader, section, path, taken);
     let name = connector_name(reader, section, path, taken);
     reader.choice(section, path, "kind", &[("custom", ())]);
     let enabled = reader.flag(section, path, "enabled").unwrap_or(true);
@@ -178,7 +177,7 @@ fn connector<'d>(
     };
     let upstream = own_upstream(reader, section, path, default);
     Some(Connector {
-        id: id.clone()?,
+        id: id?,
         name: name?.to_owned(),
         enabled,
         kind: Kind::Custom(Custom {
@@ -190,6 +189,17 @@ fn connector<'d>(
         forwarded,
         upstream,
     })
+}
+
+/// The ID that `node` says, if it is one.
+fn legal_id<'d>(reader: &Reader<'d>, node: &'d Node) -> Option<&'d str> {
+    let Content::Map(entries) = &node.content else {
+        return None;
+    };
+    let entry = entries.iter().find(|entry| entry.key == "id")?;
+    let document = reader.document;
+    let text = document.text(&entry.value)?;
+    ConnectorId::parse(text).is_ok().then_some(text)
 }
 
 fn connector_id<'d>(

@@ -19,16 +19,21 @@ pub(super) fn file(path: &Path, environment: Environment<'_>) -> Result<Config, 
         source,
     };
     let bytes_max = settings::CONFIG_BYTES_MAX.max;
+    let too_large = || ConfigError::TooLarge {
+        file: path.to_path_buf(),
+        allowed: bytes_max.to_string(),
+    };
     let file = std::fs::File::open(path).map_err(unreadable)?;
+    // The length that is told may be wrong or none (a pipe), so what is read is bounded too.
+    if file.metadata().map_err(unreadable)?.len() > bytes_max.0 {
+        return Err(too_large());
+    }
     let mut bytes = Zeroizing::new(Vec::new());
     file.take(bytes_max.0 + 1)
         .read_to_end(&mut bytes)
         .map_err(unreadable)?;
     if bytes.len() > bytes_max.as_usize() {
-        return Err(ConfigError::TooLarge {
-            file: path.to_path_buf(),
-            allowed: bytes_max.to_string(),
-        });
+        return Err(too_large());
     }
     let Ok(written) = std::str::from_utf8(&bytes) else {
         return Err(ConfigError::NotText {

@@ -16,6 +16,7 @@ use ipnet::IpNet;
 use crate::connector::Connector;
 use crate::secret::Secret;
 
+mod assertion;
 mod auth;
 mod connectors;
 mod document;
@@ -24,6 +25,7 @@ mod files;
 mod listeners;
 mod load;
 mod oauth;
+mod path;
 mod reader;
 mod settings;
 #[cfg(test)]

@@ -2,18 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use super::assertion::private_key_jwt;
 use super::auth::{headers, pair};
 use super::connectors::https_url;
 use super::document::Node;
 use super::error::Problem;
 use super::files::{Plain, Use};
 use super::reader::{Path, Reader, Section};
-use super::units::{Bounded, Span};
-use crate::connector::{
-    Assertion, ClientAuthentication, ClientCertificate, GrantType, OAuth2, SigningAlgorithm,
-};
+use crate::connector::{ClientAuthentication, ClientCertificate, GrantType, OAuth2};
 use crate::secret::Secret;
-use crate::tls::client::can_sign;
 
 pub(super) const OAUTH2_KEYS: &[&str] = &[
     "grant",
@@ -30,15 +27,6 @@ pub(super) const OAUTH2_KEYS: &[&str] = &[
     "token_parameters",
     "token_headers",
 ];
-pub(super) const ASSERTION_KEYS: &[&str] = &["audience", "algorithm", "typ", "key_id", "lifetime"];
-
-pub(super) const LIFETIME: Bounded<Span> = Bounded {
-    key: "lifetime",
-    default: Span::secs(60),
-    min: Span::secs(5),
-    max: Span::minutes(5),
-};
-
 /// The most parameters that a token request carries beside the standard ones.
 const PARAMETERS_MAX: usize = 50;
 
@@ -269,7 +257,8 @@ fn client_secret<'d>(
     reader.required_secret(section, path, "client_secret", Use::Parameter)
 }
 
-fn certificate<'d>(
+/// Reads `client_certificate`, which must be there.
+pub(super) fn certificate<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     path: &Path<'_>,
@@ -284,60 +273,6 @@ fn certificate<'d>(
         return None;
     };
     pair(reader, node, &path)
-}
-
-fn private_key_jwt<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    path: &Path<'_>,
-) -> Option<ClientAuthentication> {
-    let certificate = certificate(reader, section, path);
-    let assertion = assertion(reader, section, path);
-    let (certificate, assertion) = (certificate?, assertion?);
-    let fits = can_sign(certificate.private_key_pem.expose(), assertion.algorithm);
-    if !matches!(fits, Ok(true)) {
-        let (algorithm, needed) = match assertion.algorithm {
-            SigningAlgorithm::Rs256 => ("RS256", "it needs an RSA key"),
-            SigningAlgorithm::Ps256 => ("PS256", "it needs an RSA key"),
-            SigningAlgorithm::Es256 => ("ES256", "it needs a P-256 key"),
-        };
-        let problem = Problem::Algorithm { algorithm, needed };
-        let path = path.key("assertion");
-        reader.fault(section.place("assertion"), &path.key("algorithm"), problem);
-        return None;
-    }
-    Some(ClientAuthentication::PrivateKeyJwt {
-        certificate,
-        assertion,
-    })
-}
-
-const AUDIENCE_FORM: &str = "the authorization server's issuer identifier (RFC 10070), or its token URL where it wants that";
-
-fn assertion<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    path: &Path<'_>,
-) -> Option<Assertion> {
-    let section = &reader.section(section, path, "assertion", ASSERTION_KEYS);
-    let path = &path.key("assertion");
-    let algorithms = [
-        ("RS256", SigningAlgorithm::Rs256),
-        ("PS256", SigningAlgorithm::Ps256),
-        ("ES256", SigningAlgorithm::Es256),
-    ];
-    let audience = reader.required_text(section, path, "audience", AUDIENCE_FORM);
-    let algorithm = reader.choice(section, path, "algorithm", &algorithms);
-    let typ = reader.optional_text(section, path, "typ", "a type such as JWT");
-    let key_id = reader.optional_text(section, path, "key_id", "the key's name at the server");
-    let lifetime = reader.quantity(section, path, &LIFETIME);
-    Some(Assertion {
-        audience: audience?.to_owned(),
-        algorithm: algorithm.unwrap_or(SigningAlgorithm::Rs256),
-        typ: typ.unwrap_or("JWT").to_owned(),
-        key_id: key_id.map(str::to_owned),
-        lifetime: lifetime.duration(),
-    })
 }
 
 fn certificate_to_resource<'d>(

@@ -13,3 +13,4 @@ mod stand_ins;
 mod walls;
 
 mod certificates;
+mod config;

@@ -62,7 +62,7 @@ fn a_second_connector_of_the_same_id_or_name_is_refused() {
 
     assert_eq!(
         two("a", "B"),
-        "6:9: connectors[1].id: connector IDs are unique in the whole gateway; line 2 has the same"
+        "6:9: connectors[a].id: connector IDs are unique in the whole gateway; line 2 has the same"
     );
     assert_eq!(
         two("b", "A"),

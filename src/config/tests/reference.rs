@@ -5,7 +5,7 @@ use std::path::Path;
 use super::{read, read_in, write_pair};
 use crate::config::document::{Content, Document, Node};
 use crate::config::units::{Bounded, Quantity};
-use crate::config::{auth, connectors, files, listeners, oauth, settings};
+use crate::config::{assertion, auth, connectors, files, listeners, oauth, settings};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 const LEAST: &str = include_str!("../../../config/attache.yaml");
@@ -104,7 +104,7 @@ fn every_known_key_is_in_it() {
         (oauth2, oauth::OAUTH2_KEYS),
         (
             &["connectors", "auth", "oauth2", "assertion"],
-            oauth::ASSERTION_KEYS,
+            assertion::ASSERTION_KEYS,
         ),
     ];
     for (path, keys) in sections {
@@ -192,8 +192,8 @@ fn every_bound_is_in_it() {
         assert_bounds(document, &["upstream"], span);
     }
     assert_bounds(document, &["upstream"], &connectors::CONNECTIONS_MAX);
-    let assertion: &[&str] = &["connectors", "auth", "oauth2", "assertion"];
-    assert_bounds(document, assertion, &oauth::LIFETIME);
+    let section: &[&str] = &["connectors", "auth", "oauth2", "assertion"];
+    assert_bounds(document, section, &assertion::LIFETIME);
 }
 
 #[test]
