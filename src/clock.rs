@@ -5,6 +5,7 @@
 //! [`Turned`] clock and moves it; tokio's own time is never paused, since real sockets run under
 //! it.
 
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime};
@@ -59,6 +60,12 @@ impl Clock {
             Source::Turned(turned) => turned.reached(deadline).await,
         }
     }
+}
+
+/// A date and time as RFC 3339 §5.6 writes it, in UTC, to the millisecond.
+pub fn rfc3339(at: SystemTime) -> impl Display {
+    let at = jiff::Timestamp::try_from(at).unwrap_or_default();
+    fmt::from_fn(move |f| write!(f, "{at:.3}"))
 }
 
 /// A clock that a test moves by hand.
@@ -137,6 +144,17 @@ mod tests {
         assert_eq!(
             clock.wall(),
             SystemTime::UNIX_EPOCH + Duration::from_secs(10_005 - 3_600)
+        );
+    }
+
+    #[test]
+    fn dates_are_written_in_utc_to_the_millisecond() {
+        let at = |ms| SystemTime::UNIX_EPOCH + Duration::from_millis(ms);
+
+        assert_eq!(rfc3339(at(0)).to_string(), "1970-01-01T00:00:00.000Z");
+        assert_eq!(
+            rfc3339(at(1_800_000_000_123)).to_string(),
+            "2027-01-15T08:00:00.123Z"
         );
     }
 

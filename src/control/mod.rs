@@ -1,3 +1,45 @@
-//! The control plane: what is published, and later the store, the admin API and the console.
+//! The control plane: publishes connectors, and shows health and metrics.
+//!
+//! # Invariants
+//!
+//! It may be slow or broken while flows are served: nothing here is on a request's path. The admin
+//! listener answers to its own names only; the metrics listener answers to any, but shows nothing
+//! that tells of the configuration.
 
+use std::fmt;
+use std::sync::Arc;
+
+use crate::metrics::Metrics;
+
+mod health;
+mod host;
+mod listener;
+mod problem;
+mod routes;
 pub mod publisher;
+
+pub use health::{Health, Outcome, Reload};
+pub use host::HostRule;
+pub use listener::{Door, serve};
+pub use routes::{TokenReport, TokenState};
+
+/// What the control plane's listeners show.
+pub struct Control {
+    /// The gateway's state.
+    pub health: Arc<Health>,
+    /// Its counters.
+    pub metrics: Arc<Metrics>,
+    /// The state of the connectors' tokens, asked for by `/readyz?verbose`.
+    pub tokens: Box<dyn Fn() -> Vec<TokenReport> + Send + Sync>,
+}
+
+impl fmt::Debug for Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Control")
+            .field("health", &self.health)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -10,6 +10,7 @@
 use std::fmt::{self, Display, Write};
 use std::time::{Duration, SystemTime};
 
+use crate::clock::rfc3339;
 use crate::config::LogFormat;
 
 /// The most bytes of one value that are written.
@@ -46,7 +47,7 @@ impl Line {
             format,
             text: String::with_capacity(256),
         };
-        let at = Timestamp(at);
+        let at = rfc3339(at);
         match format {
             LogFormat::Text => {
                 line.push(format_args!("{at} {level:<5} {target}: "));
@@ -122,16 +123,6 @@ pub(super) fn field_name(name: &'static str) -> &'static str {
 pub(super) fn milliseconds(duration: Duration) -> impl Display {
     let us = duration.as_micros();
     fmt::from_fn(move |f| write!(f, "{}.{:03}", us / 1_000, us % 1_000))
-}
-
-/// A date and time as RFC 3339 writes it, in UTC, to the millisecond.
-struct Timestamp(SystemTime);
-
-impl Display for Timestamp {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let at = jiff::Timestamp::try_from(self.0).unwrap_or_default();
-        write!(f, "{at:.3}")
-    }
 }
 
 fn is_bare(text: &str) -> bool {

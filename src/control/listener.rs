@@ -1,0 +1,164 @@
+//! The listeners of the control plane.
+//!
+//! # Invariants
+//!
+//! Nobody who connects costs more than a connection for a minute: connections, the time to a
+//! handshake and to a head, a head's bytes and a connection's age are bounded.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{sleep, timeout};
+
+use super::host::HostRule;
+use super::{Control, routes};
+use crate::tls::server::ServerIdentity;
+
+/// Connections open at once, per listener.
+const CONNECTIONS_MAX: usize = 256;
+/// A request's head, in bytes.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+/// A request's fields.
+const FIELDS_MAX: usize = 64;
+/// A TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The time to a request's head, an idle connection's included.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// A connection's life; also bounds a client that takes nothing of its answer.
+const AGE_MAX: Duration = Duration::from_secs(60);
+/// How long an answer may take to end once its connection is to close.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// A pause when the system has no descriptor for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a listener receives its clients.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Its TLS identity, if any; offer HTTP/1.1 alone.
+    pub tls: Option<ServerIdentity>,
+    /// Which names it answers to.
+    pub hosts: HostRule,
+}
+
+/// Serves health and metrics on `listener` until `shutdown`, and then for a moment those who are
+/// being answered.
+///
+/// # Errors
+///
+/// If the listener cannot be used by this runtime; nothing else ends it.
+pub async fn serve(
+    listener: std::net::TcpListener,
+    door: Door,
+    control: Arc<Control>,
+    shutdown: impl Future<Output = ()>,
+) -> io::Result<()> {
+    listener.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(listener)?;
+    let (stop, stopping) = watch::channel(());
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let door = Arc::new(door);
+    let mut shutdown = pin!(shutdown);
+    loop {
+        let (tcp, permit) = tokio::select! {
+            () = &mut shutdown => break,
+            next = next(&listener, &room) => next,
+        };
+        let visit = Visit {
+            door: Arc::clone(&door),
+            control: Arc::clone(&control),
+            stopping: stopping.clone(),
+            _permit: permit,
+        };
+        tokio::spawn(visit.receive(tcp));
+    }
+    drop((listener, stopping));
+    stop.send_replace(());
+    // Those who are not done by then are cut off with the runtime.
+    let _all_gone = timeout(FAREWELL, stop.closed()).await;
+    Ok(())
+}
+
+/// The next connection, once there is room for it.
+async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+    loop {
+        // Nobody closes the semaphore; if it were, there would be no room ever again.
+        let Ok(permit) = Arc::clone(room).acquire_owned().await else {
+            return std::future::pending().await;
+        };
+        match listener.accept().await {
+            Ok((tcp, _)) => return (tcp, permit),
+            Err(error) => {
+                tracing::warn!(%error, "an administrative connection was not accepted");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// One client's connection.
+struct Visit {
+    door: Arc<Door>,
+    control: Arc<Control>,
+    stopping: watch::Receiver<()>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Visit {
+    async fn receive(self, tcp: TcpStream) {
+        let Ok(local) = tcp.local_addr() else {
+            return;
+        };
+        let Some(tls) = &self.door.tls else {
+            return self.converse(tcp, local).await;
+        };
+        match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
+            Ok(Ok(stream)) => self.converse(stream, local).await,
+            Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
+            Err(_) => tracing::debug!("an administrative handshake took too long"),
+        }
+    }
+
+    async fn converse(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, local: SocketAddr) {
+        let (door, control) = (Arc::clone(&self.door), Arc::clone(&self.control));
+        let service = service_fn(move |request: Request<Incoming>| {
+            let response = routes::respond(&request, local, &door, &control);
+            async { Ok::<_, Infallible>(response) }
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEAD_TIMEOUT)
+                .max_buf_size(HEAD_BYTES_MAX)
+                .max_headers(FIELDS_MAX)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let ended = tokio::select! {
+            ended = &mut connection => Some(ended),
+            _ = self.stopping.changed() => None,
+            () = sleep(AGE_MAX) => None,
+        };
+        let ended = match ended {
+            Some(ended) => ended,
+            None => {
+                connection.as_mut().graceful_shutdown();
+                timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(%error, "an administrative connection broke off");
+        }
+    }
+}

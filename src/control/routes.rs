@@ -1,0 +1,150 @@
+//! What the admin and the metrics listener answer: `/metrics`, `/livez` and `/readyz`.
+
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode, Uri};
+use http_body_util::Full;
+use serde::Serialize;
+
+use super::health::{Overview, date};
+use super::host::HostRule;
+use super::problem::{Problem, answer, request_id};
+use super::{Control, Door};
+
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+const TEXT_TYPE: &str = "text/plain; charset=utf-8";
+const JSON_TYPE: &str = "application/json";
+/// The most connectors `/readyz?verbose` lists.
+const TOKENS_MAX: usize = 1000;
+
+/// What is known of a connector's token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TokenReport {
+    /// The connector's ID.
+    pub connector: String,
+    /// Its token's state.
+    pub state: TokenState,
+    /// When the token held now expires.
+    #[serde(serialize_with = "date_or_null")]
+    pub expires_at: Option<SystemTime>,
+}
+
+/// The state of a connector's token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TokenState {
+    /// None was needed so far.
+    Absent,
+    /// One is held and may be used.
+    Fresh,
+    /// The one held has expired.
+    Spent,
+    /// The last token request failed.
+    Failed,
+}
+
+/// The body of `/readyz?verbose`.
+#[derive(Serialize)]
+struct Verbose {
+    #[serde(flatten)]
+    overview: Overview,
+    tokens: Vec<TokenReport>,
+    /// How many more there are.
+    tokens_omitted: usize,
+}
+
+fn date_or_null<S: serde::Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => date(at, to),
+        None => to.serialize_none(),
+    }
+}
+
+/// Answers a request that came in at `local`.
+pub(super) fn respond<B>(
+    request: &Request<B>,
+    local: SocketAddr,
+    door: &Door,
+    control: &Control,
+) -> Response<Full<Bytes>> {
+    match route(request, local, door) {
+        Ok(answer) => answer(control),
+        Err(problem) => problem.response(&request_id(request.headers())),
+    }
+}
+
+type Answer = fn(&Control) -> Response<Full<Bytes>>;
+
+fn route<B>(request: &Request<B>, local: SocketAddr, door: &Door) -> Result<Answer, Problem> {
+    let uri = request.uri();
+    if !door.hosts.admits(uri, request.headers(), local) {
+        return Err(Problem::BadHost);
+    }
+    let answer: Answer = match uri.path() {
+        "/metrics" => metrics,
+        "/livez" => alive,
+        // Who may see the metrics need not see why a reload failed.
+        "/readyz" if asks_for_more(uri) && door.hosts != HostRule::Free => verbose,
+        "/readyz" => ready,
+        _ => return Err(Problem::NotFound),
+    };
+    match *request.method() {
+        Method::GET | Method::HEAD => Ok(answer),
+        _ => Err(Problem::Method),
+    }
+}
+
+fn asks_for_more(uri: &Uri) -> bool {
+    let query = uri.query().unwrap_or_default();
+    query
+        .split('&')
+        .any(|pair| matches!(pair, "verbose" | "verbose=" | "verbose=1" | "verbose=true"))
+}
+
+fn metrics(control: &Control) -> Response<Full<Bytes>> {
+    answer(StatusCode::OK, METRICS_TYPE, control.metrics.encode())
+}
+
+fn alive(control: &Control) -> Response<Full<Bytes>> {
+    match control.health.is_alive() {
+        true => answer(StatusCode::OK, TEXT_TYPE, "alive\n"),
+        false => unavailable("not alive: a worker died"),
+    }
+}
+
+fn ready(control: &Control) -> Response<Full<Bytes>> {
+    match control.health.readiness() {
+        Ok(()) => answer(StatusCode::OK, TEXT_TYPE, "ready\n"),
+        Err(why) => unavailable(why.sentence()),
+    }
+}
+
+fn unavailable(sentence: &str) -> Response<Full<Bytes>> {
+    let body = format!("{sentence}\n");
+    answer(StatusCode::SERVICE_UNAVAILABLE, TEXT_TYPE, body)
+}
+
+fn verbose(control: &Control) -> Response<Full<Bytes>> {
+    let overview = control.health.overview();
+    let status = match overview.ready {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let mut tokens = (control.tokens)();
+    let tokens_omitted = tokens.len().saturating_sub(TOKENS_MAX);
+    tokens.truncate(TOKENS_MAX);
+    let body = Verbose {
+        overview,
+        tokens,
+        tokens_omitted,
+    };
+    // Texts, numbers and dates; there is nothing in them that could fail to be written.
+    answer(
+        status,
+        JSON_TYPE,
+        serde_json::to_vec_pretty(&body).unwrap_or_default(),
+    )
+}
