@@ -17,4 +17,5 @@ pub mod credential;
 pub mod directory;
 pub mod proxy;
 pub mod control;
+pub mod gateway;
 pub mod cli;

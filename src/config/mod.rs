@@ -6,11 +6,12 @@
 //! pair matches, every ID and name is unique. A bad one never becomes a `Config`; its
 //! [`ConfigError`] names file, line, column and key, and never shows a secret.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::Authority;
 use ipnet::IpNet;
 
 use crate::connector::Connector;
@@ -96,6 +97,27 @@ pub enum Hosts {
     Listed(Vec<String>),
     /// Any name (`["*"]`).
     Any,
+}
+
+impl Hosts {
+    /// Whether `host` names us to a client that connected to `local`: a loopback name, that very
+    /// address, or a listed name. Its port does not matter: ports are mapped on the way here.
+    pub fn include(&self, host: &Authority, local: SocketAddr) -> bool {
+        let Self::Listed(listed) = self else {
+            return true;
+        };
+        let name = host.host();
+        let bare = name.trim_start_matches('[').trim_end_matches(']');
+        if let Ok(address) = bare.parse::<IpAddr>() {
+            let address = address.to_canonical();
+            if address.is_loopback() || address == local.ip().to_canonical() {
+                return true;
+            }
+        }
+        let name = name.strip_suffix('.').unwrap_or(name);
+        name.eq_ignore_ascii_case("localhost")
+            || listed.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    }
 }
 
 /// A TLS listener's identity and whom it asks for certificates.

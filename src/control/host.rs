@@ -1,7 +1,7 @@
 //! The Host rule of the admin listener: a page in an administrator's browser that rebinds its name
 //! to our address is refused, because the name it uses is not ours.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use http::header::HOST;
 use http::uri::Authority;
@@ -33,28 +33,10 @@ impl HostRule {
         let Ok(host) = Authority::try_from(host.as_bytes()) else {
             return false;
         };
-        is_ours(&host, hosts, local) && uri.authority().is_none_or(|target| *target == host)
+        !host.as_str().contains('@')
+            && hosts.include(&host, local)
+            && uri.authority().is_none_or(|target| *target == host)
     }
-}
-
-/// Whether `host` is one of our names. Its port does not matter: ports are mapped on the way here.
-fn is_ours(host: &Authority, hosts: &Hosts, local: SocketAddr) -> bool {
-    if host.as_str().contains('@') {
-        return false;
-    }
-    let listed = match hosts {
-        Hosts::Any => return true,
-        Hosts::Listed(listed) => listed,
-    };
-    let name = host.host().to_ascii_lowercase();
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    let bare = name.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>()
-        && (address.is_loopback() || address == local.ip().to_canonical())
-    {
-        return true;
-    }
-    name == "localhost" || listed.iter().any(|ours| ours == name || ours == bare)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The data plane: one request's way, read in one place.
 //!
-//! [`serve`] observes: it is the one place for metrics, the access log and error → answer.
-//! [`carry`] does: identify → resolve → authorize → admit → obtain → rewrite → forward, and the
+//! `serve` observes: it is the one place for metrics, the access log and error → answer.
+//! `carry` does: identify → resolve → authorize → admit → obtain → rewrite → forward, and the
 //! answer is relayed. The rooms stand in the order a request meets them.
 //!
 //! # Invariants

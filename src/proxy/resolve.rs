@@ -5,7 +5,6 @@
 //! A [`Route`] leads to one connector's origin, behind its base path: no target, under any
 //! decoding, climbs out of it. What is forwarded is what came, byte for byte (RFC 9110 §7.7).
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use http::header::HOST;
@@ -166,7 +165,7 @@ fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<()
     if authority.as_str().contains('@') {
         return Err(Refusal::BadHost("Host is not a host."));
     }
-    if is_ours(authority.host(), caller, ours) {
+    if ours.include(&authority, caller.local()) {
         Ok(())
     } else {
         Err(Refusal::BadHost(
@@ -186,24 +185,6 @@ fn authority_of(uri: &Uri, host: Option<Authority>) -> Result<Option<Authority>,
             "The target and Host name different hosts.",
         )),
     }
-}
-
-fn is_ours(host: &str, caller: &Caller, ours: &Hosts) -> bool {
-    let Hosts::Listed(listed) = ours else {
-        return true;
-    };
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    if let Ok(address) = bare.parse::<IpAddr>() {
-        let address = address.to_canonical();
-        return address.is_loopback() || address == caller.local().ip().to_canonical() || {
-            listed.iter().any(|name| name == bare)
-        };
-    }
-    let name = bare.strip_suffix('.').unwrap_or(bare);
-    name.eq_ignore_ascii_case("localhost")
-        || listed
-            .iter()
-            .any(|listed| name.eq_ignore_ascii_case(listed))
 }
 
 #[cfg(test)]
