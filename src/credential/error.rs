@@ -6,7 +6,6 @@
 //! kept only as [`Rejection`]: a status, a code of harmless characters, and a description for the
 //! log alone, from which anything that looks like one of our secrets was removed.
 
-use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
@@ -39,8 +38,8 @@ pub enum TokenError {
         /// The parameter.
         name: String,
     },
-    /// A configured field would be a second client authentication (RFC 6749 §2.3) or break the
-    /// message's framing.
+    /// A configured field would be a second `Authorization` (RFC 6749 §2.3) or break the message's
+    /// framing.
     #[error("the token header {name} is set by the gateway itself")]
     ReservedField {
         /// The field.
@@ -285,21 +284,6 @@ fn plain(text: &str) -> String {
         .take(DESCRIPTION_CHARS_MAX)
         .map(|c| if allowed(c) { c } else { '?' })
         .collect()
-}
-
-/// An error and its sources, in one line.
-pub(super) struct Chain<'a>(pub(super) &'a dyn Error);
-
-impl fmt::Display for Chain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.0)?;
-        let mut source = self.0.source();
-        while let Some(error) = source {
-            write!(f, ": {error}")?;
-            source = error.source();
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -100,12 +100,14 @@ impl Line<'_> {
         let ours = HeaderValue::from_static;
         fields.insert(header::ACCEPT_ENCODING, ours("identity"));
         fields.insert(header::CONNECTION, ours("close"));
+        fields.insert(
+            header::USER_AGENT,
+            ours(concat!("attache/", env!("CARGO_PKG_VERSION"))),
+        );
+        // What is configured takes the place of what we would have said.
         for field @ StaticHeader { name, .. } in &self.oauth2.token_headers {
-            fields.append(name.clone(), basic::fixed(field).map_err(unwritable)?);
+            fields.insert(name.clone(), basic::fixed(field).map_err(unwritable)?);
         }
-        fields
-            .entry(header::USER_AGENT)
-            .or_insert(ours(concat!("attache/", env!("CARGO_PKG_VERSION"))));
         Ok(Request::from_parts(parts, Full::new(Bytes::from(body))))
     }
 }

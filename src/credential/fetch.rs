@@ -6,12 +6,13 @@ use crate::clock::Clock;
 use crate::config::Tokens;
 use crate::connector::{ClientAuthentication, ConnectorId, GrantType, OAuth2};
 use crate::dial::{AddressPolicy, Dialer};
+use crate::logging::with_sources;
 use crate::metrics::{TokenMetrics, TokenOutcome};
 use crate::secret::Secret;
 use crate::tls::client::ClientTls;
 
 use super::assertion::Signer;
-use super::error::{Chain, TokenError};
+use super::error::TokenError;
 use super::exchange::Line;
 use super::oauth::{self, Exchanged};
 use super::token::{Moment, Token};
@@ -56,7 +57,7 @@ impl Fetcher {
                 outcome = outcome_name(error.outcome()),
                 code = error.code(),
                 description = error.description(),
-                error = %Chain(error),
+                error = %with_sources(error),
                 "no token could be obtained"
             ),
         }

@@ -44,7 +44,6 @@ mod tests;
 
 pub use crate::metrics::CacheOutcome;
 pub use error::{Rejection, TokenError};
-pub use oauth::{RESERVED_FIELDS, RESERVED_PARAMETERS};
 pub use slot::{Fetching, TokenSlot, TokenState};
 
 use assertion::Signer;

@@ -26,7 +26,8 @@ use crate::connector::{ClientAuthentication, GrantType, OAuth2, StaticHeader};
 use crate::secret::Secret;
 
 /// Parameters that the gateway sets itself (RFC 6749 §§2.3.1, 4.3.2, 4.4.2, 6; RFC 7521 §4.2).
-pub const RESERVED_PARAMETERS: &[&str] = &[
+/// The configuration refuses them; here it is made sure of, whoever made the connector.
+pub(super) const RESERVED_PARAMETERS: &[&str] = &[
     "grant_type",
     "client_id",
     "client_secret",
@@ -38,11 +39,8 @@ pub const RESERVED_PARAMETERS: &[&str] = &[
     "scope",
 ];
 
-/// Fields that the gateway sets itself, or that would change the message's framing.
-/// `Authorization` is reserved too, unless the client authentication is `none`.
-pub const RESERVED_FIELDS: &[&str] = &[
-    "accept",
-    "accept-encoding",
+/// Fields of the message's framing and content, likewise.
+const RESERVED_FIELDS: &[&str] = &[
     "connection",
     "content-encoding",
     "content-length",
@@ -50,7 +48,6 @@ pub const RESERVED_FIELDS: &[&str] = &[
     "expect",
     "host",
     "keep-alive",
-    "proxy-authorization",
     "proxy-connection",
     "te",
     "trailer",
@@ -103,10 +100,13 @@ pub(super) fn check(oauth2: &OAuth2) -> Result<(), TokenError> {
     if let Some(name) = oauth2.token_parameters.keys().find(reserved) {
         return Err(TokenError::ReservedParameter { name: name.clone() });
     }
-    let public = matches!(oauth2.client_authentication, ClientAuthentication::None);
+    let by_basic = matches!(
+        oauth2.client_authentication,
+        ClientAuthentication::ClientSecretBasic(_)
+    );
     let reserved = |field: &&StaticHeader| {
         RESERVED_FIELDS.contains(&field.name.as_str())
-            || (field.name == header::AUTHORIZATION && !public)
+            || (field.name == header::AUTHORIZATION && by_basic)
     };
     match oauth2.token_headers.iter().find(reserved) {
         Some(field) => Err(TokenError::ReservedField {

@@ -203,7 +203,11 @@ async fn scope_parameters_and_fields_travel_as_written() {
             ("audience".to_owned(), secret("a&b=c")),
             ("resource".to_owned(), secret("https://r.example/?x#y")),
         ]),
-        token_headers: vec![field("x-api-key", "k 1"), field("user-agent", "mine/1")],
+        token_headers: vec![
+            field("x-api-key", "k 1"),
+            field("user-agent", "mine/1"),
+            field("accept", "application/vnd.example+json"),
+        ],
         ..stage.oauth2()
     };
 
@@ -220,13 +224,15 @@ async fn scope_parameters_and_fields_travel_as_written() {
     );
     assert_eq!(seen.field("x-api-key").as_deref(), Some("k 1"));
     assert_eq!(seen.field("user-agent").as_deref(), Some("mine/1"));
+    let accept = seen.field("accept");
+    assert_eq!(accept.as_deref(), Some("application/vnd.example+json"));
 }
 
 #[tokio::test]
 async fn a_parameter_of_the_gateways_own_is_not_sent_twice() {
     // RFC 6749 §3.2.
     let stage = Stage::new().await;
-    for name in RESERVED_PARAMETERS {
+    for name in oauth::RESERVED_PARAMETERS {
         let oauth2 = OAuth2 {
             token_parameters: BTreeMap::from([((*name).to_owned(), secret("x"))]),
             ..stage.oauth2()
@@ -333,4 +339,50 @@ async fn a_connectors_own_anchors_hold_for_its_token_endpoint() {
         .await;
 
     assert!(matches!(fetched, Ok(Some(_))), "{fetched:?}");
+}
+
+#[tokio::test]
+async fn schemes_without_a_token_never_ask_for_one() {
+    let stage = Stage::new().await;
+    let pair = self_signed("client.example");
+    let basic = crate::connector::Basic {
+        username: "svc".to_owned(),
+        password: secret("pass"),
+        validation_url: None,
+    };
+    for (scheme, written) in [
+        (Scheme::None, None),
+        (Scheme::ClientCertificate(pair), None),
+        (
+            Scheme::Basic(basic),
+            Some(("authorization", "Basic c3ZjOnBhc3M=")),
+        ),
+        (
+            Scheme::Header(field("x-api-key", "k 1")),
+            Some(("x-api-key", "k 1")),
+        ),
+    ] {
+        let mut connector = connector("crm", stage.oauth2());
+        let Kind::Custom(custom) = &mut connector.kind;
+        custom.scheme = scheme;
+
+        let source = stage.source(&connector);
+        let obtained = source.obtain().await.expect("it is fixed");
+        let once = stage
+            .credentials
+            .fetch_once(&connector, &stage.settings, "crm".into())
+            .await;
+
+        let carried = match &obtained.credential {
+            Credential::None => None,
+            Credential::Field { name, value } => {
+                assert!(value.is_sensitive());
+                Some((name.as_str(), value.to_str().expect("ASCII")))
+            }
+        };
+        assert_eq!(carried, written);
+        assert_eq!((obtained.cache, source.state()), (None, None));
+        assert!(matches!(once, Ok(None)));
+    }
+    assert_eq!(stage.server.count(), 0);
 }
