@@ -164,14 +164,15 @@ impl Gateway {
             tokens: Box::new(move || token_reports(&directory)),
         });
         let (stop_control, _) = watch::channel(());
-        let doors = [
-            Some((sockets.admin, admin_door)),
-            sockets.metrics.map(|listener| (listener, metrics_door())),
-        ];
-        for (listener, door) in doors.into_iter().flatten() {
-            let stopped = stop_control.subscribe();
-            let control = Arc::clone(&control);
-            control_runtime.spawn(show(listener, door, control, stopped));
+        let scraped = sockets.metrics.map(|listener| (listener, metrics_door()));
+        for (listener, door) in [(sockets.admin, admin_door)].into_iter().chain(scraped) {
+            let shown = show(
+                listener,
+                door,
+                Arc::clone(&control),
+                stop_control.subscribe(),
+            );
+            control_runtime.spawn(shown);
         }
         health.started();
         Ok(Self {
