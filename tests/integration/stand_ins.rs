@@ -14,6 +14,7 @@ use crate::support::exchange::Progress;
 use crate::support::origin::{self, Origin, Setup};
 use crate::support::pki::{Ca, Identity, Leaf};
 use crate::support::raw::RawOrigin;
+use crate::support::stage::Stage;
 use crate::support::tls::{self, Ask, Protocols};
 use crate::support::wire::Wire;
 use crate::support::within;
@@ -271,4 +272,18 @@ async fn an_authorization_server_counts_and_holds_back_answers() {
     let requests = authority.requests();
     assert_eq!(requests[1].parameter("scope"), Some("two words"));
     assert_eq!(authority.count(), 2);
+}
+
+#[test]
+fn a_stage_s_configuration_is_a_good_one() {
+    let stage = Stage::new();
+
+    let config = stage.config(
+        "workers: 3\nconnectors:\n  - { id: a, name: A, resource_domain: https://a.example, auth: none }\n",
+    );
+
+    let config = config.unwrap();
+    assert_eq!(config.workers, 3);
+    assert_eq!(config.trust.ca_bundles, [Arc::from(stage.ca.pem())]);
+    assert_eq!(config.connectors.len(), 1);
 }
