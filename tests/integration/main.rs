@@ -12,5 +12,6 @@ mod oidc;
 mod stand_ins;
 mod walls;
 
+mod addressing;
 mod certificates;
 mod config;
