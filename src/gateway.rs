@@ -126,17 +126,13 @@ impl Gateway {
     pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
         let sockets = Sockets::bind(&config)?;
         let addresses = sockets.addresses().map_err(StartError::System)?;
-        let Environment {
-            clock,
-            lookup,
-            access_log,
-        } = environment;
         let admin_door = admin_door(&config).map_err(StartError::Tls)?;
         let control_runtime = runtime("attache-control")?;
         let token_runtime = runtime("attache-token")?;
+        let clock = environment.clock;
         let tokens = token_runtime.handle().clone();
         let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
-        let resolver = Resolver::new(lookup, clock.clone(), tokens.clone());
+        let resolver = Resolver::new(environment.lookup, clock.clone(), tokens.clone());
         let dialer = Dialer::new(resolver);
         let credentials = Credentials::new(
             tokens,
@@ -152,7 +148,7 @@ impl Gateway {
             dialer,
             clock: clock.clone(),
             metrics: Arc::clone(&metrics),
-            access_log,
+            access_log: environment.access_log,
             workers: config.workers,
         };
         let data_plane = DataPlane::start(parts, sockets.flows).map_err(StartError::System)?;
