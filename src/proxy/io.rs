@@ -145,7 +145,7 @@ impl Meter {
         }
     }
 
-    fn carries_nothing(&self) -> bool {
+    pub(crate) fn carries_nothing(&self) -> bool {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
@@ -157,6 +157,12 @@ impl Meter {
     pub(crate) fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         self.waker.wake();
+    }
+
+    /// Takes a request to close back, for a connection that was idle when it was made and has read
+    /// a request since.
+    pub(crate) fn keep_open(&self) {
+        self.signal.store(Signal::None as u8, Ordering::Release);
     }
 
     /// What is asked of the task, which is woken (by `context`) when that changes.

@@ -120,6 +120,7 @@ async fn carry(
     let (permit, body) = {
         let snapshot = plane.directory.current();
         let settings = &snapshot.settings;
+        observation.wanted(settings.access, &flow);
         let principal = principal::identify(caller, settings)?;
         authorize::check_method(&flow.method)?;
         let route = resolve::resolve(&flow, caller, &snapshot)?;

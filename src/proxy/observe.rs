@@ -58,15 +58,14 @@ impl Observation {
     ) -> Self {
         meter.request_began(body);
         worker.counters().request_started();
-        let access = worker.directory().current().settings.access;
         Self {
             worker: Arc::clone(worker),
             caller: Arc::clone(caller),
             meter: Arc::clone(meter),
-            access,
+            access: AccessLog::Off,
             request_id: request_id(&flow.headers, worker),
             method: flow.method.clone(),
-            path: (access != AccessLog::Off).then(|| logging::path_of(flow.uri.path())),
+            path: None,
             started: worker.clock().monotonic(),
             upstream_started: None,
             upstream_took: None,
@@ -78,6 +77,14 @@ impl Observation {
             upload: None,
             bytes_sent: 0,
             place: None,
+        }
+    }
+
+    /// The directory was read: this is what it wants written down.
+    pub(crate) fn wanted(&mut self, access: AccessLog, flow: &request::Parts) {
+        self.access = access;
+        if access != AccessLog::Off {
+            self.path = Some(logging::path_of(flow.uri.path()));
         }
     }
 

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use serde::Serialize;
 
 use super::authorize::Permit;
-use super::error::{Refusal, Row};
+use super::error::{Reason, Refusal, Row};
 use super::forward::{Answer, Upload, UploadState, keep_trailers};
 use super::io::{Stall, Taking};
 use super::observe::Observation;
@@ -28,6 +28,10 @@ use crate::connector::{Connector, Cookies};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
+
+const CARRIED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const CERTIFICATE_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-Certificate");
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -216,6 +220,15 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Observation) -> Response<Re
     let status = format!("attache; error={}", refusal.proxy_status());
     if let Ok(status) = HeaderValue::try_from(status) {
         headers.insert(PROXY_STATUS, status);
+    }
+    let reason = refusal.reason();
+    if reason == Reason::Method {
+        // RFC 9110 §15.5.6 wants the methods named.
+        headers.insert(header::ALLOW, CARRIED_METHODS);
+    }
+    if reason == Reason::CallerUnknown {
+        // RFC 9110 §15.5.2 wants a challenge; certificates have no registered scheme (§11.6.1).
+        headers.insert(header::WWW_AUTHENTICATE, CERTIFICATE_CHALLENGE);
     }
     if let Some(after) = refusal.retry_after() {
         // RFC 9110 §10.2.3 knows whole seconds.

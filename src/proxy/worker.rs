@@ -467,7 +467,16 @@ where
     let mut drained = false;
     std::future::poll_fn(|cx| {
         match meter.asked(cx) {
-            Signal::Close => return Poll::Ready(Ok(())),
+            Signal::Close => {
+                // What arrived since the sweep looked is a request that must not be lost.
+                let idle = meter.carries_nothing();
+                let polled = connection.as_mut().poll(cx);
+                if polled.is_pending() && idle && !meter.carries_nothing() {
+                    meter.keep_open();
+                    return Poll::Pending;
+                }
+                return Poll::Ready(Ok(()));
+            }
             Signal::Drain if !drained => {
                 drained = true;
                 drain(connection.as_mut());
