@@ -7,11 +7,10 @@
 
 mod support;
 
+mod addressing;
+mod certificates;
+mod config;
 mod flows;
 mod oidc;
 mod stand_ins;
 mod walls;
-
-mod addressing;
-mod certificates;
-mod config;

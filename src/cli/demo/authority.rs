@@ -67,7 +67,7 @@ enum Refused {
 }
 
 /// What a client's request says, each parameter once (RFC 6749 §3.2).
-type Parameters = BTreeMap<String, String>;
+type Parameters = BTreeMap<String, Secret>;
 
 impl Authority {
     pub(super) fn new(registered: Registered, tokens: Arc<Tokens>) -> Self {
@@ -93,7 +93,7 @@ impl Authority {
         let grant_type = parameters
             .get("grant_type")
             .ok_or(Refused::InvalidRequest)?
-            .as_str();
+            .expose();
         match (client_id, grant_type) {
             (PASSWORD_CLIENT, "password") => self.check_owner(&parameters)?,
             (PASSWORD_CLIENT, "client_credentials") | (_, "password") => {
@@ -118,7 +118,7 @@ impl Authority {
         parameters: &Parameters,
         certificate: Option<&CertificateDer<'_>>,
     ) -> Result<&'static str, Refused> {
-        let stated = parameters.get("client_id").map(String::as_str);
+        let stated = parameters.get("client_id").map(Secret::expose);
         match (basic(request), certificate) {
             (Some((id, secret)), _) => match id.as_str() {
                 SECRET_CLIENT if secret == self.registered.client_secret => Ok(SECRET_CLIENT),
@@ -135,7 +135,7 @@ impl Authority {
     }
 
     fn check_owner(&self, parameters: &Parameters) -> Result<(), Refused> {
-        let given = |name| parameters.get(name).map(String::as_str);
+        let given = |name| parameters.get(name).map(Secret::expose);
         match (given("username"), given("password")) {
             (Some(USERNAME), Some(password)) if password == self.registered.password.expose() => {
                 Ok(())
@@ -159,7 +159,7 @@ impl StandIn for Authority {
             Ok(grant) => json(
                 StatusCode::OK,
                 &json!({
-                    "access_token": self.tokens.issue(grant),
+                    "access_token": self.tokens.issue(grant).expose(),
                     "token_type": "Bearer",
                     "expires_in": LIFETIME.as_secs(),
                 }),
@@ -211,7 +211,7 @@ fn parameters(request: &Request<Bytes>) -> Result<Parameters, Refused> {
     }
     let mut parameters = Parameters::new();
     for (name, value) in form_urlencoded::parse(request.body()).into_owned() {
-        if parameters.insert(name, value).is_some() {
+        if parameters.insert(name, Secret::new(value)).is_some() {
             return Err(Refused::InvalidRequest);
         }
     }

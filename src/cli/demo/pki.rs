@@ -105,9 +105,10 @@ pub(super) fn thumbprint(certificate_der: &[u8]) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, certificate_der))
 }
 
-/// A text of 64 hexadecimal digits, 244 of its bits random: no token or secret of another run.
-pub(super) fn random_text() -> String {
-    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+/// 64 hexadecimal digits with 244 random bits: no token or secret of another run.
+pub(super) fn random_secret() -> Secret {
+    let halves = (Uuid::new_v4(), Uuid::new_v4());
+    Secret::new(format!("{}{}", halves.0.simple(), halves.1.simple()))
 }
 
 #[cfg(test)]
@@ -133,7 +134,7 @@ mod tests {
         assert_ne!(one.ca_pem, other.ca_pem);
         assert_ne!(one.client.private_key_pem, other.client.private_key_pem);
         assert_ne!(one.server.private_key_pem, other.server.private_key_pem);
-        assert_ne!(random_text(), random_text());
+        assert_ne!(random_secret(), random_secret());
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::pki::random_text;
+use super::pki::random_secret;
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 /// Tokens kept at once.
 const TOKENS_MAX: usize = 1024;
@@ -25,20 +26,11 @@ pub(super) struct Tokens {
     issued: Mutex<VecDeque<Issued>>,
 }
 
+#[derive(Debug)]
 struct Issued {
-    token: String,
+    token: Secret,
     grant: Granted,
     expires_at: Duration,
-}
-
-/// Shows nothing of the token.
-impl std::fmt::Debug for Issued {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Issued")
-            .field("grant", &self.grant)
-            .field("expires_at", &self.expires_at)
-            .finish_non_exhaustive()
-    }
 }
 
 /// What a token stands for.
@@ -59,8 +51,8 @@ impl Tokens {
     }
 
     /// Makes a token for `grant`.
-    pub(super) fn issue(&self, grant: Granted) -> String {
-        let token = random_text();
+    pub(super) fn issue(&self, grant: Granted) -> Secret {
+        let token = random_secret();
         let mut issued = self.lock();
         if issued.len() == TOKENS_MAX {
             issued.pop_front();
@@ -78,7 +70,7 @@ impl Tokens {
         let now = self.clock.monotonic();
         self.lock()
             .iter()
-            .find(|issued| issued.token == token && now < issued.expires_at)
+            .find(|issued| issued.token.expose() == token && now < issued.expires_at)
             .map(|issued| issued.grant.clone())
     }
 
@@ -108,7 +100,7 @@ mod tests {
         tokens.issue(grant());
 
         assert_eq!(tokens.introspect(""), None);
-        assert_eq!(tokens.introspect(&random_text()), None);
+        assert_eq!(tokens.introspect(random_secret().expose()), None);
     }
 
     #[test]
@@ -118,9 +110,9 @@ mod tests {
         let token = tokens.issue(grant());
 
         turned.advance(LIFETIME - Duration::from_millis(1));
-        assert_eq!(tokens.introspect(&token), Some(grant()));
+        assert_eq!(tokens.introspect(token.expose()), Some(grant()));
         turned.advance(Duration::from_millis(1));
-        assert_eq!(tokens.introspect(&token), None);
+        assert_eq!(tokens.introspect(token.expose()), None);
     }
 
     #[test]
@@ -133,7 +125,7 @@ mod tests {
             tokens.issue(grant());
         }
 
-        assert_eq!(tokens.introspect(&first), None);
-        assert_eq!(tokens.introspect(&second), Some(grant()));
+        assert_eq!(tokens.introspect(first.expose()), None);
+        assert_eq!(tokens.introspect(second.expose()), Some(grant()));
     }
 }

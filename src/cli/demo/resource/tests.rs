@@ -21,7 +21,7 @@ fn token(resource: &Resource, client_id: &'static str, bound_to: Option<&[u8]>) 
         client_id,
         certificate_thumbprint: bound_to.map(thumbprint),
     });
-    format!("Bearer {token}")
+    format!("Bearer {}", token.expose())
 }
 
 fn basic(password: &str) -> String {
