@@ -1,11 +1,5 @@
 //! `certs/generate.sh`: what it makes can be used, stays, and is readable by its owner only.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test's own stage fails the test"
-)]
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

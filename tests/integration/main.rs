@@ -10,6 +10,7 @@ mod support;
 mod addressing;
 mod certificates;
 mod config;
+mod documents;
 mod flows;
 mod oidc;
 mod stand_ins;
