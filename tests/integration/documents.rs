@@ -1,6 +1,7 @@
 //! What the README says, held against the program.
 
 use attache::metrics::FAMILIES;
+use attache::proxy::error::TABLE;
 
 const README: &str = include_str!("../../README.md");
 
@@ -31,4 +32,23 @@ fn the_readme_lists_every_metric_with_its_labels() {
         .collect();
 
     assert_eq!(listed, exported);
+}
+
+#[test]
+fn the_readme_lists_every_answer_of_the_gateways_own() {
+    let listed = table("| status | reason | Proxy-Status error | when |");
+
+    let given: Vec<_> = TABLE
+        .iter()
+        .map(|row| {
+            vec![
+                row.status.as_u16().to_string(),
+                format!("`{}`", row.name),
+                format!("`{}`", row.proxy_status),
+                row.when.to_owned(),
+            ]
+        })
+        .collect();
+
+    assert_eq!(listed, given);
 }
