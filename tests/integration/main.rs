@@ -10,6 +10,7 @@ mod support;
 mod addressing;
 mod certificates;
 mod config;
+mod demo;
 mod documents;
 mod flows;
 mod oidc;

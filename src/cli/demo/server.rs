@@ -93,6 +93,9 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, stand_in: Arc<impl
 /// Serves one connection to its end. A client that breaks off is nobody's concern here: the
 /// gateway at the other end is the one whose errors are shown.
 async fn serve(tcp: TcpStream, acceptor: TlsAcceptor, stand_in: Arc<impl StandIn>) {
+    // Else an answer waits for the client to acknowledge the handshake's last bytes. A connection
+    // that cannot be told this is slower, not wrong.
+    let _slower = tcp.set_nodelay(true);
     let Ok(Ok(tls)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await else {
         return;
     };
