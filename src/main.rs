@@ -1,3 +1,12 @@
 //! The `attache` program.
 
-fn main() {}
+use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+fn main() -> ExitCode {
+    attache::cli::run(std::env::args_os()).into()
+}

@@ -1,4 +1,102 @@
 //! One file a command.
 
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
 pub mod check;
 pub mod demo;
+pub mod watch;
+
+/// Something failed.
+const FAILED: u8 = 1;
+
+/// An authenticating reverse-proxy gateway: flows address a connector, Attaché attaches the
+/// credential.
+#[derive(Debug, Parser)]
+#[command(name = "attache", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell whether a configuration is good, without serving it.
+    Check {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = "config/attache.yaml")]
+        config: PathBuf,
+    },
+}
+
+/// Does what the arguments say and returns what the process answers: 0 good, 1 failed, 2 wrong
+/// usage or configuration. The first argument is the program's own name.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => perform(arguments.command),
+        Err(error) => {
+            // Help and version go to standard output and are no failure.
+            let _printed = error.print();
+            u8::try_from(error.exit_code()).unwrap_or(FAILED)
+        }
+    }
+}
+
+fn perform(command: Command) -> u8 {
+    match command {
+        Command::Check { config } => {
+            let outcome = check::run(&config, &mut io::stdout(), &mut io::stderr());
+            outcome.map_or(FAILED, check::CheckOutcome::exit_code)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn with_name<'a>(arguments: &[&'a str]) -> Vec<&'a str> {
+        [&["attache"], arguments].concat()
+    }
+
+    #[test]
+    fn wrong_usage_answers_2() {
+        for arguments in [
+            &[][..],
+            &["serv"],
+            &["check", "--confg", "a"],
+            &["check", "--config"],
+            &["check", "a.yaml"],
+        ] {
+            let error = Arguments::try_parse_from(with_name(arguments)).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn help_and_version_are_no_failure() {
+        for arguments in [&["--help"][..], &["check", "--help"], &["--version"]] {
+            let shown = Arguments::try_parse_from(with_name(arguments)).unwrap_err();
+            assert_eq!(shown.exit_code(), 0, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn a_configuration_that_is_not_there_answers_2() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = directory.path().join("attache.yaml");
+
+        let arguments = ["attache".into(), "check".into(), "--config".into()];
+        assert_eq!(run(arguments.into_iter().chain([missing.into()])), 2);
+    }
+
+    #[test]
+    fn the_arguments_contradict_nothing() {
+        Arguments::command().debug_assert();
+    }
+}

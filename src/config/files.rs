@@ -111,6 +111,12 @@ impl<'e> Files<'e> {
         self.file.as_deref()
     }
 
+    /// Every file that was read, the configuration itself first.
+    pub(super) fn read(&self) -> Vec<PathBuf> {
+        let beside = self.texts.keys();
+        self.file.iter().chain(beside).cloned().collect()
+    }
+
     fn read_file(&mut self, written: &str) -> Result<Sourced, Problem> {
         let path = self.base_dir.join(written);
         let text = match self.texts.get(&path) {

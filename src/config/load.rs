@@ -66,6 +66,7 @@ pub(super) fn text(
     }
     match config {
         Some(mut config) if reader.faults.is_empty() => {
+            config.files = reader.files.read();
             config.warnings = reader.into_warnings();
             Ok(config)
         }

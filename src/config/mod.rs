@@ -7,7 +7,7 @@
 //! [`ConfigError`] names file, line, column and key, and never shows a secret.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,6 +88,8 @@ pub struct Config {
     pub connectors: Vec<Connector>,
     /// What is allowed but unwise; logged at load and shown by `attache check`.
     pub warnings: Vec<String>,
+    /// The files it was read from, those it names included: a change of any is a change of it.
+    pub files: Vec<PathBuf>,
 }
 
 /// Names that are ours in `Host` and `:authority`.

@@ -139,6 +139,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
         tokens: tokens(reader, &root, path),
         connectors: connectors::read(reader, &root, path, &upstream),
         warnings: Vec::new(),
+        files: Vec::new(),
     };
     listeners::check_exposure(reader, &root, path, &config);
     listeners::check_collisions(reader, &root, path, &config);

@@ -234,3 +234,15 @@ fn an_inline_key_is_warned_of_and_an_inline_certificate_is_not() {
         config.warnings[0].contains("private_key: the private key stands in the configuration")
     );
 }
+
+#[test]
+fn a_configuration_knows_every_file_it_was_read_from() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, secret) = (dir.path().join("attache.yaml"), dir.path().join("secret"));
+    std::fs::write(&secret, "s").unwrap();
+    std::fs::write(&file, with_password("{ file: secret }")).unwrap();
+
+    let config = Config::load(&file).unwrap();
+
+    assert_eq!(config.files, [file, secret]);
+}
