@@ -1,15 +1,21 @@
 //! One file a command.
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
 pub mod check;
 pub mod demo;
-pub mod watch;
+pub mod serve;
+mod watch;
 
+/// The configuration file unless another is named.
+const CONFIG: &str = "config/attache.yaml";
+
+/// It went well.
+const GOOD: u8 = 0;
 /// Something failed.
 const FAILED: u8 = 1;
 
@@ -24,10 +30,16 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Serve flows until told to end (SIGTERM, SIGINT); SIGHUP and changes of files reload.
+    Serve {
+        /// The configuration file.
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
+        config: PathBuf,
+    },
     /// Tell whether a configuration is good, without serving it.
     Check {
         /// The configuration file.
-        #[arg(long, value_name = "FILE", default_value = "config/attache.yaml")]
+        #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
 }
@@ -47,6 +59,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 
 fn perform(command: Command) -> u8 {
     match command {
+        Command::Serve { config } => match serve::run(&config) {
+            Ok(()) => GOOD,
+            Err(error) => {
+                // With nobody left to read it, the exit code says enough.
+                let _told = writeln!(io::stderr(), "attache: {}", error.sentence());
+                error.exit_code()
+            }
+        },
         Command::Check { config } => {
             let outcome = check::run(&config, &mut io::stdout(), &mut io::stderr());
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
@@ -91,8 +111,11 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let missing = directory.path().join("attache.yaml");
 
-        let arguments = ["attache".into(), "check".into(), "--config".into()];
-        assert_eq!(run(arguments.into_iter().chain([missing.into()])), 2);
+        for command in ["serve", "check"] {
+            let arguments = ["attache", command, "--config"].map(OsString::from);
+            let answered = run(arguments.into_iter().chain([missing.clone().into()]));
+            assert_eq!(answered, 2, "{command}");
+        }
     }
 
     #[test]

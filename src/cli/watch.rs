@@ -26,11 +26,11 @@ const SETTLE: Duration = Duration::from_millis(100);
 const SETTLES_MAX: usize = 20;
 
 /// How often files are looked at where the system tells nothing.
-pub const POLL: Duration = Duration::from_secs(5);
+pub(super) const POLL: Duration = Duration::from_secs(5);
 
 /// A running watch. Dropping it waits for a reload that is under way.
 #[derive(Debug)]
-pub struct Watch {
+pub(super) struct Watch {
     wishes: Sender<Wish>,
     thread: Option<JoinHandle<()>>,
 }
@@ -53,7 +53,7 @@ impl Watch {
     /// # Errors
     ///
     /// If no thread can be started. That the system watches nothing is only logged.
-    pub fn start(
+    pub(super) fn start(
         files: Vec<PathBuf>,
         poll: Duration,
         reload: impl FnMut() -> Vec<PathBuf> + Send + 'static,
@@ -78,7 +78,7 @@ impl Watch {
     }
 
     /// Asks for a reload, whether or not anything changed.
-    pub fn reload(&self) {
+    pub(super) fn reload(&self) {
         // The thread is gone only if a reload panicked, which was logged as a defect.
         let _sent = self.wishes.send(Wish::Reload);
     }
