@@ -42,6 +42,8 @@ enum Command {
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
     },
+    /// Try it: a gateway in front of a throw-away resource domain and authorization server.
+    Demo(demo::Options),
 }
 
 /// Does what the arguments say and returns what the process answers: 0 good, 1 failed, 2 wrong
@@ -71,6 +73,13 @@ fn perform(command: Command) -> u8 {
             let outcome = check::run(&config, &mut io::stdout(), &mut io::stderr());
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
         }
+        Command::Demo(options) => match demo::run(&options) {
+            Ok(_) => GOOD,
+            Err(error) => {
+                let _told = writeln!(io::stderr(), "attache: {error:#}");
+                FAILED
+            }
+        },
     }
 }
 

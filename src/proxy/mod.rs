@@ -72,19 +72,33 @@ impl Plane {
 }
 
 /// Carries one request and tells what became of it.
-async fn serve(
+///
+/// The observation begins at once, not when the future is first polled: a client that half-closes
+/// behind its request must find the request counted by then.
+fn serve(
     worker: Arc<Worker>,
     caller: Arc<Caller>,
     meter: Arc<Meter>,
     request: Request<Incoming>,
-) -> Response<Relay> {
+) -> impl Future<Output = Response<Relay>> + Send {
     let (flow, body) = request.into_parts();
     let has_body = match body.is_end_stream() {
         true => RequestBody::None,
         false => RequestBody::Follows,
     };
-    let version = flow.version;
-    let mut observation = Observation::begin(&worker, &caller, &meter, &flow, has_body);
+    let observation = Observation::begin(&worker, &caller, &meter, &flow, has_body);
+    answer(worker, caller, meter, flow, body, observation)
+}
+
+async fn answer(
+    worker: Arc<Worker>,
+    caller: Arc<Caller>,
+    meter: Arc<Meter>,
+    flow: request::Parts,
+    body: Incoming,
+    mut observation: Observation,
+) -> Response<Relay> {
+    let (version, has_body) = (flow.version, !body.is_end_stream());
     let carried = carry(&worker, &caller, &meter, flow, body, &mut observation).await;
     let mut close = worker.plane().is_draining();
     let mut response = match carried {
@@ -95,7 +109,7 @@ async fn serve(
         }
         Err(refusal) => {
             // What is left of the body must not be read as the next request.
-            close |= has_body == RequestBody::Follows;
+            close |= has_body;
             observation.refused(&refusal);
             respond::refuse(&refusal, observation)
         }

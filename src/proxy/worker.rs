@@ -345,8 +345,8 @@ impl Worker {
         let (worker, caller) = (Arc::clone(self), Arc::new(caller));
         let at = Arc::clone(&meter);
         let service = hyper::service::service_fn(move |request| {
-            let (worker, caller, meter) = (worker.clone(), caller.clone(), at.clone());
-            async move { Ok::<_, std::convert::Infallible>(serve(worker, caller, meter, request).await) }
+            let answer = serve(worker.clone(), caller.clone(), at.clone(), request);
+            async move { Ok::<_, std::convert::Infallible>(answer.await) }
         });
         let ended = match version {
             Version::Http11 => {
