@@ -26,6 +26,9 @@ use super::worker::Worker;
 use crate::dial::Protocol;
 use crate::directory::Entry;
 
+/// How long the rest of a body may take once its client has shut its sending half down: all of it
+/// has been read from the network by then, and is only to be handed over.
+const ENDED_GRACE: Duration = Duration::from_secs(1);
 /// How often a request that never left is handed to another connection.
 const UNSENT_RETRIES_MAX: u32 = 3;
 
@@ -144,6 +147,8 @@ pub(crate) enum Outbound {
 pub(crate) struct Streaming {
     body: Incoming,
     stall: Stall,
+    /// Whether the client is known to send nothing more.
+    ended: bool,
     upload: Arc<Upload>,
 }
 
@@ -197,9 +202,6 @@ impl Upload {
 
     fn note(&self, state: u8) {
         self.state.store(state, Ordering::Release);
-        if state == WHOLE {
-            self.meter.request_arrived();
-        }
     }
 }
 
@@ -222,6 +224,7 @@ impl Outbound {
         Self::Streaming(Box::new(Streaming {
             body,
             stall: Stall::new(stall_limit),
+            ended: false,
             upload: Arc::new(Upload {
                 state: AtomicU8::new(ARRIVING),
                 bytes: AtomicU64::new(0),
@@ -273,8 +276,7 @@ impl Body for Outbound {
 impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.stall.poll_over(cx));
-            return self.cut(STALLED);
+            return self.poll_pause(cx);
         };
         self.stall.moved();
         let Some(frame) = frame else {
@@ -302,6 +304,20 @@ impl Streaming {
                 Poll::Ready(Some(Ok(Frame::trailers(keep_trailers(trailers)))))
             }
         }
+    }
+
+    /// Nothing of the body is there: it is still coming, or stalls, or will never come.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        if !self.upload.meter.has_ended(cx) {
+            ready!(self.stall.poll_over(cx));
+            return self.cut(STALLED);
+        }
+        if !self.ended {
+            self.ended = true;
+            self.stall.moved();
+        }
+        ready!(self.stall.poll_over_within(ENDED_GRACE, cx));
+        self.cut(BROKEN)
     }
 
     fn cut(&self, state: u8) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {

@@ -6,8 +6,9 @@
 //! once a [`SWEEP_INTERVAL`], so a limit is overrun by no more than that. A request itself costs
 //! no timer here, only a store to its connection's meter.
 //!
-//! A client that shuts its sending half down after a whole request still gets its answer: the end
-//! of its stream is kept from hyper until the answer is out. A reset is passed on at once.
+//! A client that shuts its sending half down behind its request still gets its answer: the end of
+//! its stream is kept from hyper until the answer is out. A reset is passed on at once. If the
+//! stream ended amid a body, the body's reader finds out: nothing more comes, and it says so.
 
 use std::io;
 use std::pin::Pin;
@@ -77,9 +78,10 @@ pub(crate) struct Meter {
     bytes_read: AtomicU64,
     /// For each HTTP/2 stream with an answer, since when its client takes nothing; 0 while it does.
     untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
-    /// Whether the request in flight has arrived whole, so that the end of the stream says no more
-    /// than that nothing else will be asked.
-    request_whole: AtomicBool,
+    /// Whether the client has shut its sending half down.
+    ended: AtomicBool,
+    /// Who waits for more of a request's body.
+    body_reader: AtomicWaker,
     /// Whether every answer so far was written out.
     all_written: AtomicBool,
     signal: AtomicU8,
@@ -108,7 +110,8 @@ impl Meter {
             in_flight: AtomicU32::new(0),
             bytes_read: AtomicU64::new(0),
             untaken_since_ms: Mutex::default(),
-            request_whole: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            body_reader: AtomicWaker::new(),
             all_written: AtomicBool::new(true),
             signal: AtomicU8::new(Signal::None as u8),
             waker: AtomicWaker::new(),
@@ -124,18 +127,17 @@ impl Meter {
         self.phase.load(Ordering::Acquire) == phase as u8
     }
 
-    /// A request has arrived; `whole` if no body follows.
-    pub(crate) fn request_began(&self, whole: RequestBody) {
+    /// A request has arrived.
+    pub(crate) fn request_began(&self) {
         self.in_flight.fetch_add(1, Ordering::AcqRel);
         self.all_written.store(false, Ordering::Release);
-        self.request_whole
-            .store(whole == RequestBody::None, Ordering::Release);
         self.enter(Phase::Busy);
     }
 
-    /// The last of the request's body has arrived.
-    pub(crate) fn request_arrived(&self) {
-        self.request_whole.store(true, Ordering::Release);
+    /// Whether the client will send nothing more. If not yet, `context` is woken when it is so.
+    pub(crate) fn has_ended(&self, context: &Context<'_>) -> bool {
+        self.body_reader.register(context.waker());
+        self.ended.load(Ordering::Acquire)
     }
 
     /// A request's answer is out, or given up.
@@ -249,15 +251,6 @@ impl Drop for Taking {
     }
 }
 
-/// Whether a request has a body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RequestBody {
-    /// It ends with its head.
-    None,
-    /// A body follows.
-    Follows,
-}
-
 /// A socket that keeps its [`Meter`].
 #[derive(Debug)]
 pub(crate) struct Io<S> {
@@ -284,8 +277,9 @@ impl<S> Io<S> {
         }
     }
 
-    /// Lets `malformed` speak in hyper's place.
-    pub(crate) fn speaking(mut self, malformed: Arc<Malformed>) -> Self {
+    /// Makes this an HTTP/1.1 client's: `malformed` speaks in hyper's place, and the end of the
+    /// client's stream waits for the answer.
+    pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
         self.malformed = Some(malformed);
         self
     }
@@ -344,15 +338,14 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             self.stream_ended = buf.filled().len() == before && buf.remaining() > 0;
         }
         if self.stream_ended {
-            let meter = &self.meter;
-            let answer_due = meter.in_flight.load(Ordering::Acquire) > 0
-                && meter.request_whole.load(Ordering::Acquire);
+            // HTTP/2 has no half-closed connections (RFC 9113 §5.1 closes streams, not these).
+            if self.malformed.is_none() || self.meter.carries_nothing() {
+                return Poll::Ready(Ok(()));
+            }
             // hyper reads again when the answer is out, in this same task.
-            return if answer_due {
-                Poll::Pending
-            } else {
-                Poll::Ready(Ok(()))
-            };
+            self.meter.ended.store(true, Ordering::Release);
+            self.meter.body_reader.wake();
+            return Poll::Pending;
         }
         self.read_some(buf.filled().len() - before);
         Poll::Ready(Ok(()))
@@ -534,7 +527,11 @@ impl Stall {
 
     /// Nothing moved: ready once the pause has lasted for the limit.
     pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let limit = self.limit;
+        self.poll_over_within(self.limit, cx)
+    }
+
+    /// As [`Stall::poll_over`], with another limit for a pause that begins now.
+    pub(crate) fn poll_over_within(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
         let timer = match &mut self.timer {
             Some(timer) if self.waiting => timer,
             Some(timer) => {
@@ -567,7 +564,7 @@ mod tests {
         tick.set(Duration::from_secs(10));
         assert!(meter.is_overdue(&PATIENCE));
 
-        meter.request_began(RequestBody::None);
+        meter.request_began();
         tick.set(Duration::from_secs(1000));
 
         assert!(!meter.is_overdue(&PATIENCE));
@@ -577,7 +574,7 @@ mod tests {
     fn one_untaken_stream_makes_its_connection_overdue() {
         let tick = Tick::default();
         let meter = Meter::new(tick.clone());
-        meter.request_began(RequestBody::None);
+        meter.request_began();
         let taking = Taking::new(&meter);
         taking.offered();
         tick.set(Duration::from_secs(31));
@@ -592,7 +589,7 @@ mod tests {
     fn an_idle_connection_is_overdue_after_the_idle_limit() {
         let tick = Tick::default();
         let meter = Meter::new(tick.clone());
-        meter.request_began(RequestBody::None);
+        meter.request_began();
         meter.request_ended();
         tick.set(Duration::from_secs(74));
         assert!(!meter.is_overdue(&PATIENCE));
@@ -606,8 +603,10 @@ mod tests {
     async fn the_end_of_the_stream_waits_until_the_answer_is_out() {
         use tokio::io::AsyncReadExt;
         let meter = Meter::new(Tick::default());
-        let mut io = Io::new(tokio::io::empty(), Bytes::new(), Arc::clone(&meter));
-        meter.request_began(RequestBody::None);
+        let malformed = Arc::new(Malformed::new(http::HeaderValue::from_static("r1")));
+        let mut io = Io::new(tokio::io::empty(), Bytes::new(), Arc::clone(&meter))
+            .of_http1_client(malformed);
+        meter.request_began();
         let mut buffer = [0; 8];
 
         let before = {

@@ -44,7 +44,7 @@ use admit::InFlight;
 use authorize::Permit;
 use error::Refusal;
 use forward::Outbound;
-use io::{Meter, RequestBody, Taking};
+use io::{Meter, Taking};
 use observe::Observation;
 use respond::{Carried, Relay};
 use rewrite::{Injected, Via};
@@ -82,11 +82,7 @@ fn serve(
     request: Request<Incoming>,
 ) -> impl Future<Output = Response<Relay>> + Send {
     let (flow, body) = request.into_parts();
-    let has_body = match body.is_end_stream() {
-        true => RequestBody::None,
-        false => RequestBody::Follows,
-    };
-    let observation = Observation::begin(&worker, &caller, &meter, &flow, has_body);
+    let observation = Observation::begin(&worker, &caller, &meter, &flow);
     answer(worker, caller, meter, flow, body, observation)
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 use super::admit::Place;
 use super::error::Refusal;
 use super::forward::Upload;
-use super::io::{Meter, RequestBody};
+use super::io::Meter;
 use super::rewrite::REQUEST_ID;
 use super::worker::{Caller, Worker};
 use crate::config::AccessLog;
@@ -54,9 +54,8 @@ impl Observation {
         caller: &Arc<Caller>,
         meter: &Arc<Meter>,
         flow: &request::Parts,
-        body: RequestBody,
     ) -> Self {
-        meter.request_began(body);
+        meter.request_began();
         worker.counters().request_started();
         Self {
             worker: Arc::clone(worker),

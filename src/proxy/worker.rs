@@ -338,7 +338,7 @@ impl Worker {
         let malformed = Arc::new(Malformed::new(self.next_request_id()));
         let mut io = Io::new(stream, replay, Arc::clone(&meter));
         if version == Version::Http11 {
-            io = io.speaking(Arc::clone(&malformed));
+            io = io.of_http1_client(Arc::clone(&malformed));
         }
         let io = TokioIo::new(io);
         let peer = caller.peer();
