@@ -208,18 +208,18 @@ impl Gateway {
         let reloaded = self.try_reload(outcome);
         match &reloaded {
             Ok(()) => {
-                tracing::info!("the configuration was reloaded");
                 self.metrics.reloaded(ReloadOutcome::Ok);
                 self.health.reloaded(Ok(()));
+                tracing::info!("the configuration was reloaded");
             }
             Err(error) => {
                 let error = logging::with_sources(error);
+                self.metrics.reloaded(ReloadOutcome::Failed);
+                self.health.reloaded(Err(error.clone()));
                 tracing::error!(
                     error,
                     "the configuration was not reloaded; the last good one stays"
                 );
-                self.metrics.reloaded(ReloadOutcome::Failed);
-                self.health.reloaded(Err(error));
             }
         }
         reloaded

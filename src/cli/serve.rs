@@ -12,7 +12,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::watch::{POLL, Watch};
+use super::watch::{POLL, Seen, Watch};
 use crate::config::{Config, ConfigError, Logs};
 use crate::gateway::{Environment, Gateway, StartError};
 use crate::logging::{self, Logging, LoggingError, with_sources};
@@ -66,7 +66,10 @@ impl ServeError {
 ///
 /// [`ServeError`]; except for [`ServeError::Impatient`] nothing was started.
 pub fn run(path: &Path) -> Result<(), ServeError> {
+    // Seen before it is read: a change amid the reading is a change after it.
+    let mut seen = Seen::now([path.to_owned()]);
     let config = Config::load(path).map_err(ServeError::Config)?;
+    seen.follow(config.files.clone());
     let logging = logging::init(&config.logs).map_err(ServeError::Logging)?;
     let logging = Arc::new(logging);
     let runtime = runtime::Builder::new_current_thread()
@@ -83,11 +86,11 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
     tell_addresses(&gateway);
     let reload = reload(
         path.into(),
+        files,
         Arc::clone(&gateway),
         Arc::clone(&logging),
-        files.clone(),
     );
-    let watch = Watch::start(files, POLL, reload).map_err(ServeError::System)?;
+    let watch = Watch::start(seen, POLL, reload).map_err(ServeError::System)?;
     tell_systemd(&[NotifyState::Ready]);
     runtime.block_on(signals.until_told_to_end(|| watch.reload()));
     tell_systemd(&[NotifyState::Stopping]);
@@ -100,9 +103,9 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
 /// What happens when a file changed: everything is read again, and the gateway takes it or not.
 fn reload(
     path: PathBuf,
+    mut files: Vec<PathBuf>,
     gateway: Arc<Gateway>,
     logging: Arc<Logging>,
-    mut files: Vec<PathBuf>,
 ) -> impl FnMut() -> Vec<PathBuf> {
     move || {
         tell_systemd_of_reload();

@@ -47,30 +47,33 @@ enum Wish {
 }
 
 impl Watch {
-    /// Watches `files`; `reload` is called after a change and returns the files to watch from then
-    /// on. They are looked at every `poll`, whatever the system tells.
+    /// Watches the files of `seen`; `reload` is called after a change, a change since they were
+    /// seen included, and returns the files to watch from then on. They are looked at every `poll`,
+    /// whatever the system tells.
     ///
     /// # Errors
     ///
     /// If no thread can be started. That the system watches nothing is only logged.
     pub(super) fn start(
-        files: Vec<PathBuf>,
+        seen: Seen,
         poll: Duration,
         reload: impl FnMut() -> Vec<PathBuf> + Send + 'static,
     ) -> io::Result<Self> {
         let (wishes, wished) = channel();
-        let mut watching = Watching {
+        let mut directories = Directories::new(wishes.clone());
+        directories.follow(&seen);
+        let watching = Watching {
             wished,
-            directories: Directories::new(wishes.clone()),
-            seen: BTreeMap::new(),
+            directories,
+            seen,
             poll,
             reload,
         };
-        // Before the thread runs, so that no change after this call goes unseen.
-        watching.follow(files);
         let thread = thread::Builder::new()
             .name("attache-watch".into())
             .spawn(move || watching.run())?;
+        // What changed before the directories were watched gave no hint.
+        let _sent = wishes.send(Wish::Look);
         Ok(Self {
             wishes,
             thread: Some(thread),
@@ -96,7 +99,7 @@ impl Drop for Watch {
 struct Watching<F> {
     wished: Receiver<Wish>,
     directories: Directories,
-    seen: BTreeMap<PathBuf, Option<Identity>>,
+    seen: Seen,
     poll: Duration,
     reload: F,
 }
@@ -107,58 +110,80 @@ impl<F: FnMut() -> Vec<PathBuf>> Watching<F> {
             match self.wished.recv_timeout(self.poll) {
                 Ok(Wish::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Wish::Reload) => self.read_again(),
-                Ok(Wish::Look) => match self.settle() {
-                    Settled::Stop => return,
-                    Settled::Reload => self.read_again(),
-                    Settled::Still if self.changed() => self.read_again(),
-                    Settled::Still => {}
-                },
-                Err(RecvTimeoutError::Timeout) if self.changed() => self.read_again(),
-                Err(RecvTimeoutError::Timeout) => {}
+                Ok(Wish::Look) | Err(RecvTimeoutError::Timeout) => {
+                    if self.seen.changed() {
+                        match self.settle() {
+                            Settled::Stop => return,
+                            Settled::Still => self.read_again(),
+                        }
+                    }
+                }
             }
         }
     }
 
+    /// Waits until the files lie still: one that is written in place is empty at first, and an
+    /// empty configuration is a good one.
     fn settle(&self) -> Settled {
+        let mut before = self.seen.again();
         for _ in 0..SETTLES_MAX {
             match self.wished.recv_timeout(SETTLE) {
-                Ok(Wish::Look) => {}
-                Ok(Wish::Reload) => return Settled::Reload,
+                // It is read in any case, and soon.
+                Ok(Wish::Look | Wish::Reload) => {}
                 Ok(Wish::Stop) | Err(RecvTimeoutError::Disconnected) => return Settled::Stop,
-                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    let now = self.seen.again();
+                    if now == before {
+                        break;
+                    }
+                    before = now;
+                }
             }
         }
         Settled::Still
     }
 
-    fn changed(&self) -> bool {
-        self.seen.iter().any(|(file, seen)| identity(file) != *seen)
-    }
-
     fn read_again(&mut self) {
         // Looked at before they are read: a change amid the reading is a change after it.
-        for (file, seen) in &mut self.seen {
-            *seen = identity(file);
-        }
-        let files = (self.reload)();
-        self.follow(files);
-    }
-
-    fn follow(&mut self, files: Vec<PathBuf>) {
-        let mut before = std::mem::take(&mut self.seen);
-        for file in files {
-            let seen = before.remove(&file).unwrap_or_else(|| identity(&file));
-            self.seen.insert(file, seen);
-        }
-        self.directories.follow(self.seen.keys());
+        self.seen = self.seen.again();
+        self.seen.follow((self.reload)());
+        self.directories.follow(&self.seen);
     }
 }
 
 /// What happened while files were given time to lie still.
 enum Settled {
     Still,
-    Reload,
     Stop,
+}
+
+/// The files of a configuration as they were when it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen(BTreeMap<PathBuf, Option<Identity>>);
+
+impl Seen {
+    /// These files, as they are now.
+    pub(super) fn now(files: impl IntoIterator<Item = PathBuf>) -> Self {
+        let look = |file: PathBuf| (file.clone(), identity(&file));
+        Self(files.into_iter().map(look).collect())
+    }
+
+    /// Exchanges the files for others; what was seen before stays as it was seen.
+    pub(super) fn follow(&mut self, files: Vec<PathBuf>) {
+        let before = std::mem::replace(self, Self::now(files));
+        for (file, seen) in before.0 {
+            self.0.entry(file).and_modify(|now| *now = seen);
+        }
+    }
+
+    /// The same files, as they are now.
+    fn again(&self) -> Self {
+        Self::now(self.0.keys().cloned())
+    }
+
+    fn changed(&self) -> bool {
+        self.again() != *self
+    }
 }
 
 /// What tells one content of a file from another without reading it.
@@ -207,11 +232,11 @@ impl Directories {
         }
     }
 
-    fn follow<'a>(&mut self, files: impl Iterator<Item = &'a PathBuf>) {
+    fn follow(&mut self, seen: &Seen) {
         let Some(watcher) = &mut self.watcher else {
             return;
         };
-        let wanted: BTreeSet<PathBuf> = files.map(|file| directory(file)).collect();
+        let wanted: BTreeSet<PathBuf> = seen.0.keys().map(|file| directory(file)).collect();
         for gone in self.watched.difference(&wanted) {
             // It fails if the directory is gone, and the watch with it.
             let _unwatched = watcher.unwatch(gone);
@@ -269,7 +294,7 @@ mod tests {
             .collect();
         let (sender, reloads) = channel();
         let again = files.clone();
-        let watch = Watch::start(files, poll, move || {
+        let watch = Watch::start(Seen::now(files), poll, move || {
             let content = fs::read_to_string(&again[0]).unwrap_or_else(|_| "missing".into());
             let _sent = sender.send(content);
             again.clone()
@@ -299,14 +324,11 @@ mod tests {
 
         fs::write(stage.path("access.log"), "a line").unwrap();
         stage.watch.reload();
+        assert_eq!(stage.next_reload(), "1");
         fs::write(stage.path("access.log"), "another line").unwrap();
         fs::write(stage.path("a.yaml"), "2").unwrap();
+        assert_eq!(stage.next_reload(), "2");
 
-        // The asked one and the edit; or one for both, if the edit came before the reading.
-        let first = stage.next_reload();
-        if first == "1" {
-            assert_eq!(stage.next_reload(), "2");
-        }
         drop(stage.watch);
         assert_eq!(stage.reloads.try_iter().count(), 0);
     }
@@ -379,6 +401,24 @@ mod tests {
         fs::rename(stage.path("link"), stage.path("linked")).unwrap();
 
         assert_eq!(stage.next_reload(), "2");
+    }
+
+    #[test]
+    fn a_change_between_the_reading_and_the_watching_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("a.yaml");
+        fs::write(&file, "1").unwrap();
+        let mut seen = Seen::now([file.clone()]);
+        fs::write(&file, "changed").unwrap();
+        seen.follow(vec![file.clone()]);
+
+        let (sender, reloads) = channel();
+        let _watch = Watch::start(seen, NEVER, move || {
+            let _sent = sender.send(());
+            vec![file.clone()]
+        });
+
+        assert_eq!(reloads.recv_timeout(PATIENCE), Ok(()));
     }
 
     #[test]

@@ -14,5 +14,6 @@ mod demo;
 mod documents;
 mod flows;
 mod oidc;
+mod serve;
 mod stand_ins;
 mod walls;
