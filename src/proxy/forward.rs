@@ -19,9 +19,10 @@ use hyper::body::Incoming;
 
 use super::authorize::Permit;
 use super::error::Refusal;
-use super::io::{Meter, Stall};
+use super::io::Meter;
 use super::pool::{self, CheckoutError, Lease};
 use super::rewrite;
+use super::stall::Stall;
 use super::worker::Worker;
 use crate::dial::Protocol;
 use crate::directory::Entry;

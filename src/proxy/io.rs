@@ -1,10 +1,8 @@
-//! Every socket's wrapper, on both sides, and the sweep that closes those whose time is up.
+//! Every socket's wrapper, on both sides, and the meter it keeps for the sweep.
 //!
 //! # Invariants
 //!
-//! No connection waits without a limit: the sweep looks at every [`Meter`] of a worker at least
-//! once a [`SWEEP_INTERVAL`], so a limit is overrun by no more than that. A request itself costs
-//! no timer here, only a store to its connection's meter.
+//! A request costs no timer here, only a store to its connection's [`Meter`].
 //!
 //! A client that shuts its sending half down behind its request still gets its answer: the end of
 //! its stream is kept from hyper until the answer is out. A reset is passed on at once. If the
@@ -23,9 +21,6 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::malformed::Malformed;
 
-/// How often a worker looks at its connections.
-pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
-
 /// Time in whole milliseconds since the process began, as the sweep last saw it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tick(Arc<AtomicU64>);
@@ -36,7 +31,7 @@ impl Tick {
         self.0.store(ms, Ordering::Relaxed);
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(crate) fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -68,7 +63,7 @@ pub(crate) enum Signal {
 /// What is known of a connection from outside its task.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    tick: Tick,
+    pub(crate) tick: Tick,
     phase: AtomicU8,
     /// When the phase began.
     since_ms: AtomicU64,
@@ -77,7 +72,7 @@ pub(crate) struct Meter {
     in_flight: AtomicU32,
     bytes_read: AtomicU64,
     /// For each HTTP/2 stream with an answer, since when its client takes nothing; 0 while it does.
-    untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
+    pub(crate) untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
     /// Whether the client has shut its sending half down.
     ended: AtomicBool,
     /// Who waits for more of a request's body.
@@ -178,7 +173,7 @@ impl Meter {
     }
 
     /// Whether `patience` with this connection has run out.
-    fn is_overdue(&self, patience: &Patience) -> bool {
+    pub(crate) fn is_overdue(&self, patience: &Patience) -> bool {
         let over = |since_ms: u64, limit: Duration| {
             let waited_ms = self.tick.now_ms().saturating_sub(since_ms);
             Duration::from_millis(waited_ms) >= limit
@@ -201,53 +196,12 @@ impl Meter {
             || (self.is(Phase::Idle) && over(since_ms, patience.idle))
     }
 
-    fn is_idle_for(&self, grace: Duration) -> bool {
+    pub(crate) fn is_idle_for(&self, grace: Duration) -> bool {
         let waited_ms = self
             .tick
             .now_ms()
             .saturating_sub(self.since_ms.load(Ordering::Relaxed));
         self.is(Phase::Idle) && Duration::from_millis(waited_ms) >= grace
-    }
-}
-
-/// An answer on an HTTP/2 stream. Its client may close the stream's window while the connection
-/// itself moves on (RFC 9113 §5.2), which the socket does not show.
-#[derive(Debug)]
-pub(crate) struct Taking {
-    meter: Arc<Meter>,
-    key: usize,
-    since_ms: Arc<AtomicU64>,
-}
-
-impl Taking {
-    pub(crate) fn new(meter: &Arc<Meter>) -> Self {
-        let since_ms = Arc::new(AtomicU64::new(0));
-        let streams = meter.untaken_since_ms.lock();
-        let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
-        Self {
-            key: streams.insert(Arc::clone(&since_ms)),
-            meter: Arc::clone(meter),
-            since_ms,
-        }
-    }
-
-    /// Bytes were handed over for the client to take.
-    pub(crate) fn offered(&self) {
-        let now_ms = self.meter.tick.now_ms().max(1);
-        self.since_ms.store(now_ms, Ordering::Relaxed);
-    }
-
-    /// More is wanted, so the client took what it had.
-    pub(crate) fn taken(&self) {
-        self.since_ms.store(0, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Taking {
-    fn drop(&mut self) {
-        let streams = self.meter.untaken_since_ms.lock();
-        let mut streams = streams.unwrap_or_else(PoisonError::into_inner);
-        streams.try_remove(self.key);
     }
 }
 
@@ -416,138 +370,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
     }
 }
 
-/// A worker's connections, as the sweep sees them.
-#[derive(Debug, Default)]
-pub(crate) struct Sweep {
-    watched: Mutex<slab::Slab<Watched>>,
-}
-
-#[derive(Debug)]
-struct Watched {
-    meter: Arc<Meter>,
-    patience: Patience,
-    side: Side,
-}
-
-/// Which side of the gateway a connection is on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Side {
-    /// Towards flows.
-    Client,
-    /// Towards origins.
-    Upstream,
-}
-
-/// Keeps a connection in the sweep until it is dropped.
-#[derive(Debug)]
-pub(crate) struct Registration {
-    sweep: Arc<Sweep>,
-    key: usize,
-}
-
-impl Sweep {
-    pub(crate) fn watch(
-        self: &Arc<Self>,
-        meter: &Arc<Meter>,
-        patience: Patience,
-        side: Side,
-    ) -> Registration {
-        let watched = Watched {
-            meter: Arc::clone(meter),
-            patience,
-            side,
-        };
-        let key = self.lock().insert(watched);
-        Registration {
-            sweep: Arc::clone(self),
-            key,
-        }
-    }
-
-    /// Closes every connection whose time is up.
-    pub(crate) fn run(&self) {
-        for (_, watched) in self.lock().iter() {
-            if watched.meter.is_overdue(&watched.patience) {
-                watched.meter.signal(Signal::Close);
-            }
-        }
-    }
-
-    /// Asks every client connection for `signal`.
-    pub(crate) fn signal_clients(&self, signal: Signal) {
-        for (_, watched) in self.lock().iter() {
-            if watched.side == Side::Client {
-                watched.meter.signal(signal);
-            }
-        }
-    }
-
-    /// Closes client connections on which nothing was asked for `grace`.
-    pub(crate) fn close_idle_clients(&self, grace: Duration) {
-        for (_, watched) in self.lock().iter() {
-            if watched.side == Side::Client && watched.meter.is_idle_for(grace) {
-                watched.meter.signal(Signal::Close);
-            }
-        }
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, slab::Slab<Watched>> {
-        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        self.sweep.lock().try_remove(self.key);
-    }
-}
-
-/// A limit on the pauses within a body. Its timer is made only when a pause happens.
-#[derive(Debug)]
-pub(crate) struct Stall {
-    limit: Duration,
-    timer: Option<Pin<Box<tokio::time::Sleep>>>,
-    /// Whether the timer was set for the present pause.
-    waiting: bool,
-}
-
-impl Stall {
-    pub(crate) fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            timer: None,
-            waiting: false,
-        }
-    }
-
-    /// Something moved: the pause is over.
-    pub(crate) fn moved(&mut self) {
-        self.waiting = false;
-    }
-
-    /// Nothing moved: ready once the pause has lasted for the limit.
-    pub(crate) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        self.poll_over_within(self.limit, cx)
-    }
-
-    /// As [`Stall::poll_over`], with another limit for a pause that begins now.
-    pub(crate) fn poll_over_within(&mut self, limit: Duration, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = match &mut self.timer {
-            Some(timer) if self.waiting => timer,
-            Some(timer) => {
-                timer.as_mut().set(tokio::time::sleep(limit));
-                timer
-            }
-            none => none.insert(Box::pin(tokio::time::sleep(limit))),
-        };
-        self.waiting = true;
-        timer.as_mut().poll(cx)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::stall::Taking;
 
     const PATIENCE: Patience = Patience {
         head: Duration::from_secs(10),

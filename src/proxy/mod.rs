@@ -33,6 +33,8 @@ mod admit;
 mod rewrite;
 mod forward;
 mod io;
+mod sweep;
+mod stall;
 mod pool;
 mod respond;
 mod malformed;
@@ -44,10 +46,11 @@ use admit::InFlight;
 use authorize::Permit;
 use error::Refusal;
 use forward::Outbound;
-use io::{Meter, Taking};
+use io::Meter;
 use observe::Observation;
 use respond::{Carried, Relay};
 use rewrite::{Injected, Via};
+use stall::Taking;
 use worker::{Caller, Worker};
 
 /// What all workers share.

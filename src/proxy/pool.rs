@@ -26,7 +26,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::forward::Outbound;
-use super::io::{Io, Meter, Patience, Side, Signal};
+use super::io::{Io, Meter, Patience, Signal};
+use super::sweep::Side;
 use super::worker::Worker;
 use crate::connector::Upstream as Limits;
 use crate::dial::{DialError, Dialed, Protocol};

@@ -19,11 +19,11 @@ use serde::Serialize;
 use super::authorize::Permit;
 use super::error::{Reason, Refusal, Row};
 use super::forward::{Answer, Upload, UploadState, keep_trailers};
-use super::io::{Stall, Taking};
 use super::observe::Observation;
 use super::pool::Lease;
 use super::resolve::Addressed;
 use super::rewrite;
+use super::stall::{Stall, Taking};
 use crate::connector::{Connector, Cookies};
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");

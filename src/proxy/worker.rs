@@ -22,10 +22,11 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
 use super::error::Reason;
-use super::io::{Io, Meter, Patience, SWEEP_INTERVAL, Side, Signal, Sweep, Tick};
+use super::io::{Io, Meter, Patience, Signal, Tick};
 use super::listener::ClientSlot;
 use super::malformed::Malformed;
 use super::pool::Pool;
+use super::sweep::{SWEEP_INTERVAL, Side, Sweep};
 use super::{Plane, serve};
 use crate::clock::Clock;
 use crate::config::{Limits, Timeouts};

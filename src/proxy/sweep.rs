@@ -1,0 +1,100 @@
+//! Closes connections whose time is up.
+//!
+//! # Invariants
+//!
+//! No connection waits without a limit: the sweep looks at every [`Meter`] of a worker at least
+//! once a [`SWEEP_INTERVAL`], so a limit is overrun by no more than that.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use super::io::{Meter, Patience, Signal};
+
+/// How often a worker looks at its connections.
+pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// A worker's connections, as the sweep sees them.
+#[derive(Debug, Default)]
+pub(crate) struct Sweep {
+    watched: Mutex<slab::Slab<Watched>>,
+}
+
+#[derive(Debug)]
+struct Watched {
+    meter: Arc<Meter>,
+    patience: Patience,
+    side: Side,
+}
+
+/// Which side of the gateway a connection is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Towards flows.
+    Client,
+    /// Towards origins.
+    Upstream,
+}
+
+/// Keeps a connection in the sweep until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    sweep: Arc<Sweep>,
+    key: usize,
+}
+
+impl Sweep {
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        meter: &Arc<Meter>,
+        patience: Patience,
+        side: Side,
+    ) -> Registration {
+        let watched = Watched {
+            meter: Arc::clone(meter),
+            patience,
+            side,
+        };
+        let key = self.lock().insert(watched);
+        Registration {
+            sweep: Arc::clone(self),
+            key,
+        }
+    }
+
+    /// Closes every connection whose time is up.
+    pub(crate) fn run(&self) {
+        for (_, watched) in self.lock().iter() {
+            if watched.meter.is_overdue(&watched.patience) {
+                watched.meter.signal(Signal::Close);
+            }
+        }
+    }
+
+    /// Asks every client connection for `signal`.
+    pub(crate) fn signal_clients(&self, signal: Signal) {
+        for (_, watched) in self.lock().iter() {
+            if watched.side == Side::Client {
+                watched.meter.signal(signal);
+            }
+        }
+    }
+
+    /// Closes client connections on which nothing was asked for `grace`.
+    pub(crate) fn close_idle_clients(&self, grace: Duration) {
+        for (_, watched) in self.lock().iter() {
+            if watched.side == Side::Client && watched.meter.is_idle_for(grace) {
+                watched.meter.signal(Signal::Close);
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, slab::Slab<Watched>> {
+        self.watched.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.sweep.lock().try_remove(self.key);
+    }
+}
