@@ -111,9 +111,10 @@ impl<'e> Files<'e> {
         self.file.as_deref()
     }
 
-    /// Every file that was read, the configuration itself first.
+    /// Every file that was read: the configuration itself, then the others by name.
     pub(super) fn read(&self) -> Vec<PathBuf> {
-        let beside = self.texts.keys();
+        let mut beside: Vec<&PathBuf> = self.texts.keys().collect();
+        beside.sort();
         self.file.iter().chain(beside).cloned().collect()
     }
 
