@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::uri::{Parts, Scheme};
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -121,10 +121,12 @@ fn address(
             let host = entry.upstream.host.clone();
             request.headers_mut().insert(header::HOST, host);
             rewrite::say_te(request.headers_mut());
+            frame(request);
         }
         Protocol::Http2 => {
             *request.version_mut() = http::Version::HTTP_2;
             request.headers_mut().remove(header::HOST);
+            request.headers_mut().remove(header::TRANSFER_ENCODING);
             parts.scheme = Some(Scheme::HTTPS);
             parts.authority = Some(entry.upstream.authority.clone());
         }
@@ -132,6 +134,24 @@ fn address(
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|error| Refusal::Unbuildable(error.into()))?;
     Ok(())
+}
+
+/// Says how long the body is where hyper would not: it takes GET to have none, and says nothing of
+/// an empty one, for which servers answer POST with 411 (RFC 9110 §8.6).
+fn frame(request: &mut Request<Outbound>) {
+    let expects_content = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    let length = request.body().size_hint().exact();
+    let headers = request.headers_mut();
+    match length {
+        Some(0) if expects_content => {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
+        }
+        Some(_) => {}
+        None => {
+            let chunked = HeaderValue::from_static("chunked");
+            headers.insert(header::TRANSFER_ENCODING, chunked);
+        }
+    }
 }
 
 /// The body of a request to an origin.
