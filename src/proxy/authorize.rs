@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, request};
+use http::{HeaderMap, Method, header, request};
 
 use super::error::Refusal;
 use super::principal::Principal;
@@ -45,6 +45,21 @@ impl Permit {
 pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
     if rewrite::is_refused_method(method) {
         return Err(Refusal::Method);
+    }
+    Ok(())
+}
+
+/// Refuses a body under any transfer coding but one `chunked`: what is beneath another would reach
+/// the origin without a word of it (RFC 9112 §6.1).
+pub(crate) fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let known = lines
+        .next()
+        .is_none_or(|line| line.as_bytes().eq_ignore_ascii_case(b"chunked"));
+    if !known || lines.next().is_some() {
+        return Err(Refusal::BadRequest(
+            "The only transfer coding that is understood is chunked, once.",
+        ));
     }
     Ok(())
 }

@@ -136,6 +136,7 @@ async fn carry(
         observation.wanted(settings.access, &flow);
         let principal = principal::identify(caller, settings)?;
         authorize::check_method(&flow.method)?;
+        authorize::check_codings(&flow.headers)?;
         let route = resolve::resolve(&flow, caller, &snapshot)?;
         observation.resolved(&route.entry);
         let permit = authorize::authorize(principal, route, &flow, &plane.via)?;
