@@ -1,17 +1,470 @@
-//! Addressing.
+//! Which connector and which path a request addresses, and which targets are refused.
+
+use crate::support::client::{Answered, Client};
 use crate::support::gateway::Running;
+use crate::support::message::Message;
 use crate::support::origin::Origin;
+use crate::support::scene::{Plan, Scene, orders};
 use crate::support::stage::Stage;
+use crate::support::wire::Wire;
+
+/// Sends `head` as it stands and reads the answer.
+async fn raw(scene: &Scene, head: &str) -> Message {
+    let mut wire = Wire::plain(scene.gateway.flows()).await;
+    wire.write(head).await;
+    wire.answer().await
+}
+
+/// A GET for `target` with the lines `fields`.
+async fn get(scene: &Scene, target: &str, fields: &str) -> Message {
+    let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n");
+    raw(scene, &head).await
+}
+
+fn reason(answer: &Message) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let of_type = problem["type"].as_str().unwrap_or_default();
+    of_type.replace("urn:attache:problem:", "")
+}
+
+fn reason_of(answered: &Answered) -> String {
+    let problem = answered.json();
+    let of_type = problem["type"].as_str().unwrap_or_default();
+    of_type.replace("urn:attache:problem:", "")
+}
+
+/// Nobody was connected to.
+fn untouched(scene: &Scene) -> bool {
+    scene.origin.tally().accepted == 0
+}
 
 #[tokio::test]
-async fn a_request_reaches_the_origin_behind_its_base_path() {
+async fn what_stands_behind_the_id_is_appended_to_the_base_path_byte_for_byte() {
+    // RFC 9110 §7.7; design §8, path join.
+    const CASES: &[(&str, &str, &str)] = &[
+        ("/api/", "/orders/x?y", "/api/x?y"),
+        ("/api/", "/orders?x", "/api/?x"),
+        ("/api/", "/orders//x", "/api//x"),
+        ("/api/", "/orders/", "/api/"),
+        ("/api/", "/orders", "/api/"),
+        ("/api", "/orders", "/api"),
+        ("/api", "/orders?x", "/api?x"),
+        ("", "/orders", "/"),
+        ("", "/orders/x/", "/x/"),
+        ("/a%2Fb/", "/orders/x", "/a%2Fb/x"),
+        (
+            "/api",
+            "/orders/a%2Fb?q=%27%25x%25%27",
+            "/api/a%2Fb?q=%27%25x%25%27",
+        ),
+        ("/api", "/orders/x?", "/api/x?"),
+        ("/api", "/orders/x??&&=", "/api/x??&&="),
+        (
+            "/api",
+            "/orders/a;b=c/@:!$&'()*+,=~",
+            "/api/a;b=c/@:!$&'()*+,=~",
+        ),
+        ("/api", "/orders/%", "/api/%"),
+        (
+            "/api",
+            "/orders/%zz%C3%A9%e2%82%ac",
+            "/api/%zz%C3%A9%e2%82%ac",
+        ),
+        ("/api", "/orders/...", "/api/..."),
+        (
+            "/api",
+            "/orders/x?a=/../b&c=%2e%2e%2f&d=\\",
+            "/api/x?a=/../b&c=%2e%2e%2f&d=\\",
+        ),
+        ("/api", "/orders/x?u=http://a/b?c", "/api/x?u=http://a/b?c"),
+        ("/api", "/orders/orders/x", "/api/orders/x"),
+    ];
+    for base in ["/api/", "/api", "", "/a%2Fb/"] {
+        let scene = Scene::start(Plan {
+            base,
+            ..Plan::new()
+        })
+        .await;
+        let cases: Vec<_> = CASES.iter().filter(|case| case.0 == base).collect();
+
+        for (_, target, _) in &cases {
+            assert_eq!(get(&scene, target, "").await.status(), 200, "{target}");
+        }
+
+        let arrived = scene.origin.wire();
+        let arrived: Vec<_> = arrived.iter().map(Message::target).collect();
+        let expected: Vec<_> = cases.iter().map(|case| case.2).collect();
+        assert_eq!(arrived, expected, "behind {base:?}");
+    }
+}
+
+#[tokio::test]
+async fn with_connector_id_the_whole_target_is_the_request_path() {
+    let scene = Scene::plain().await;
+    let targets = ["/x?y", "/", "/?q", "/other/x", "/-/x", "//x", "/orders/x"];
+
+    for target in targets {
+        let answer = get(&scene, target, "Connector-Id: orders\r\n").await;
+        assert_eq!(answer.status(), 200, "{target}");
+    }
+
+    let arrived = scene.origin.wire();
+    for (message, target) in arrived.iter().zip(targets) {
+        assert_eq!(message.target(), format!("/api{target}"));
+        assert_eq!(message.field("connector-id"), None, "it is ours alone");
+    }
+    assert_eq!(arrived.len(), targets.len());
+}
+
+#[tokio::test]
+async fn over_http2_both_forms_address_alike() {
+    let scene = Scene::plain().await;
+    let mut client = Client::http2(scene.gateway.flows()).await;
+
+    client.get("/orders/a%2Fb?q=%27").await;
+    let field = [("connector-id", "orders")];
+    client.call("GET", "/a%2Fb?q=%27", &field, "").await;
+
+    let arrived = scene.origin.wire();
+    let arrived: Vec<_> = arrived.iter().map(Message::target).collect();
+    assert_eq!(arrived, ["/api/a%2Fb?q=%27", "/api/a%2Fb?q=%27"]);
+}
+
+#[tokio::test]
+async fn dot_segments_backslashes_and_control_bytes_are_refused_under_any_decoding() {
+    // protocol.md, row 40.
+    let scene = Scene::plain().await;
+    let paths = [
+        "/..",
+        "/../x",
+        "/a/../b",
+        "/.",
+        "/a/./b",
+        "/%2e%2e/x",
+        "/%2E%2e/x",
+        "/.%2e/x",
+        "/..%2fx",
+        "/a%2f..%2fb",
+        "/%252e%252e/x",
+        "/%25252e%25252e/x",
+        "/..;/x",
+        "/..;a=b/x",
+        "/a\\b",
+        "/a%5cb",
+        "/a%255cb",
+        "/a%00",
+        "/a%0d%0aX:y",
+        "/a%7f",
+    ];
+    let mut http2 = Client::http2(scene.gateway.flows()).await;
+
+    for path in paths {
+        let by_path = get(&scene, &format!("/orders{path}"), "").await;
+        let by_field = get(&scene, path, "Connector-Id: orders\r\n").await;
+        let over_http2 = http2.get(&format!("/orders{path}")).await;
+
+        assert_eq!(
+            (by_path.status(), reason(&by_path).as_str()),
+            (400, "bad-path"),
+            "{path}"
+        );
+        assert_eq!(
+            (by_field.status(), reason(&by_field).as_str()),
+            (400, "bad-path"),
+            "{path}"
+        );
+        assert_eq!(reason_of(&over_http2), "bad-path", "{path}");
+    }
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn a_target_that_is_no_path_is_refused() {
+    let scene = Scene::plain().await;
+
+    for line in [
+        "OPTIONS * HTTP/1.1",
+        "GET // HTTP/1.1",
+        "GET / HTTP/1.1",
+        "GET //orders/x HTTP/1.1",
+        "GET ?x HTTP/1.1",
+        "GET orders/x HTTP/1.1",
+        "GET /orders/a b HTTP/1.1",
+        "GET /orders/\x01 HTTP/1.1",
+        "GET /orders/x\tHTTP/1.1",
+    ] {
+        let answer = raw(&scene, &format!("{line}\r\nHost: localhost\r\n\r\n")).await;
+        assert_eq!(answer.status(), 400, "{line}");
+        assert!(
+            ["bad-path", "bad-request"].contains(&reason(&answer).as_str()),
+            "{line}"
+        );
+    }
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn an_id_is_compared_byte_for_byte_and_what_is_unknown_is_not_found() {
+    let scene = Scene::plain().await;
+
+    for target in [
+        "/nobody/x",
+        "/Orders/x",
+        "/%6frders/x",
+        "/orders%2fx",
+        "/orders;v=1/x",
+        "/-/livez",
+        "/-/orders/x",
+        "/orders./x",
+    ] {
+        let answer = get(&scene, target, "").await;
+        assert_eq!(
+            (answer.status(), reason(&answer).as_str()),
+            (404, "no-such-connector"),
+            "{target}"
+        );
+    }
+    let answer = get(&scene, "/orders/x", "Connector-Id: nobody\r\n").await;
+    assert_eq!(reason(&answer), "no-such-connector", "the header decides");
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn connector_id_given_twice_or_empty_or_malformed_is_refused() {
+    let scene = Scene::plain().await;
+
+    for fields in [
+        "Connector-Id: orders\r\nConnector-Id: orders\r\n",
+        "Connector-Id: orders\r\nconnector-id: other\r\n",
+        "Connector-Id:\r\n",
+        "Connector-Id: \r\n",
+        "Connector-Id: orders, other\r\n",
+        "Connector-Id: Orders\r\n",
+        "Connector-Id: ../orders\r\n",
+        "Connector-Id: \u{f6}\r\n",
+    ] {
+        let answer = get(&scene, "/orders/x", fields).await;
+        assert_eq!(
+            (answer.status(), reason(&answer).as_str()),
+            (400, "bad-request"),
+            "{fields:?}"
+        );
+    }
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn a_host_that_is_missing_doubled_malformed_or_not_ours_is_refused() {
+    // RFC 9112 §3.2; protocol.md, line 18.
+    let scene = Scene::plain().await;
+
+    for hosts in [
+        "",
+        "Host: localhost\r\nHost: localhost\r\n",
+        "Host: localhost\r\nHost: evil.example\r\n",
+        "Host:\r\n",
+        "Host: evil.example\r\n",
+        "Host: localhost.evil.example\r\n",
+        "Host: evil.example:80\r\n",
+        "Host: svc@localhost\r\n",
+        "Host: local host\r\n",
+        "Host: localhost/x\r\n",
+        "Host: 10.0.0.1\r\n",
+        "Host: [::2]\r\n",
+    ] {
+        let answer = raw(&scene, &format!("GET /orders/x HTTP/1.1\r\n{hosts}\r\n")).await;
+        assert_eq!(
+            (answer.status(), reason(&answer).as_str()),
+            (400, "bad-host"),
+            "{hosts:?}"
+        );
+    }
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn loopback_names_the_bound_address_and_listed_names_are_ours() {
+    // protocol.md, row 39: the trailing dot changes nothing.
+    let scene = Scene::start(Plan {
+        settings: "hosts: [gw.example]\n",
+        ..Plan::new()
+    })
+    .await;
+    let hosts = [
+        "localhost",
+        "LOCALHOST:1",
+        "localhost.",
+        "127.0.0.1",
+        "127.8.9.1:80",
+        "[::1]:8080",
+        "gw.example",
+        "GW.example.:443",
+    ];
+
+    for host in hosts {
+        let head = format!("GET /orders/x HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        assert_eq!(raw(&scene, &head).await.status(), 200, "{host}");
+    }
+
+    let origin = format!("localhost:{}", scene.origin.address().port());
+    for message in scene.origin.wire() {
+        assert_eq!(message.field("host"), Some(origin.as_str()));
+    }
+}
+
+#[tokio::test]
+async fn an_absolute_target_is_carried_where_its_host_is_ours_and_hosts_agree() {
+    // RFC 9112 §3.2.2; protocol.md, line 19.
+    let scene = Scene::plain().await;
+    let absolute =
+        |target: &str, host: &str| format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+
+    let ours = raw(
+        &scene,
+        &absolute("http://localhost:7/orders/x?y", "localhost:7"),
+    )
+    .await;
+    assert_eq!(ours.status(), 200);
+    for (target, host) in [
+        ("http://evil.example/orders/x", "evil.example"),
+        ("http://evil.example/orders/x", "localhost"),
+        ("http://localhost/orders/x", "evil.example"),
+        ("http://localhost/orders/x", "localhost:7"),
+        ("http://127.0.0.1/orders/x", "localhost"),
+        ("http://svc@localhost/orders/x", "svc@localhost"),
+    ] {
+        let answer = raw(&scene, &absolute(target, host)).await;
+        assert_eq!(
+            (answer.status(), reason(&answer).as_str()),
+            (400, "bad-host"),
+            "{target} {host}"
+        );
+    }
+
+    let arrived = scene.origin.wire();
+    assert_eq!(arrived.len(), 1);
+    assert_eq!(arrived[0].target(), "/api/x?y");
+}
+
+#[tokio::test]
+async fn an_http2_authority_that_differs_from_host_is_refused() {
+    // RFC 9113 §8.3.1; protocol.md, line 34.
+    let scene = Scene::plain().await;
+    let mut client = Client::http2(scene.gateway.flows()).await;
+
+    let answered = client
+        .call("GET", "/orders/x", &[("host", "localhost")], "")
+        .await;
+
+    assert_eq!(reason_of(&answered), "bad-host");
+    assert!(untouched(&scene));
+}
+
+#[tokio::test]
+async fn a_path_that_looks_like_an_authority_stays_on_the_configured_host() {
+    // protocol.md, row 38.
+    let scene = Scene::start(Plan {
+        base: "",
+        ..Plan::new()
+    })
+    .await;
+
+    get(&scene, "/orders//evil.example/x", "").await;
+    get(&scene, "//evil.example/x", "Connector-Id: orders\r\n").await;
+    get(&scene, "/orders/http://evil.example/x", "").await;
+
+    let host = format!("localhost:{}", scene.origin.address().port());
+    let arrived = scene.origin.wire();
+    let targets: Vec<_> = arrived.iter().map(Message::target).collect();
+    assert_eq!(
+        targets,
+        [
+            "//evil.example/x",
+            "//evil.example/x",
+            "/http://evil.example/x"
+        ]
+    );
+    assert!(
+        arrived
+            .iter()
+            .all(|message| message.field("host") == Some(&host))
+    );
+}
+
+#[tokio::test]
+async fn no_field_but_connector_id_changes_connector_path_or_method() {
+    // protocol.md, row 34.
+    let scene = Scene::plain().await;
+
+    get(
+        &scene,
+        "/orders/x",
+        "X-Forwarded-Uri: /nobody/y\r\nX-Forwarded-Prefix: /y\r\nX-Forwarded-Host: evil.example\r\n\
+         X-Original-URL: /nobody/y\r\nX-Rewrite-URL: /nobody/y\r\nX-HTTP-Method-Override: DELETE\r\n\
+         X-Original-Host: evil.example\r\nConnector_Id: nobody\r\n",
+    )
+    .await;
+
+    let arrived = scene.origin.wire();
+    assert_eq!(arrived[0].start, "GET /api/x HTTP/1.1");
+    let names = arrived[0]
+        .fields
+        .iter()
+        .map(|(name, _)| name.to_lowercase());
+    assert!(!names.clone().any(|name| name.starts_with("x-forwarded")));
+    assert!(!names.clone().any(|name| name == "connector_id"));
+}
+
+#[tokio::test]
+async fn connectors_lead_to_their_own_origins_only() {
     let stage = Stage::new();
-    let origin = Origin::plain(&stage.server()).await;
-    let gateway = Running::start(&stage, &format!("upstream: {{ http2: off }}\nconnectors:\n  - {{ id: orders, name: O, resource_domain: \"{}\", auth: {{ basic: {{ username: svc, password: pa-ss-word }} }} }}\n", origin.url("/api"))).await;
+    let orders_origin = Origin::plain(&stage.server()).await;
+    let crm_origin = Origin::plain(&stage.server()).await;
+    let yaml = orders(&orders_origin.url("/o"), &[])
+        + &format!(
+            "  - {{ id: crm, name: CRM, resource_domain: \"{}\", auth: none }}\n",
+            crm_origin.url("/c")
+        );
+    let gateway = Running::start(&stage, &yaml).await;
+    let mut client = Client::http1(gateway.flows()).await;
 
-    let answered = gateway.get("/orders/x?y=%27").await;
+    client.get("/crm/orders/x").await;
+    client.get("/orders/crm/x").await;
 
-    assert_eq!(answered.text(), "ok");
-    assert_eq!(origin.wire()[0].target(), "/api/x?y=%27");
+    assert_eq!(crm_origin.only_request().target, "/c/orders/x");
+    assert_eq!(crm_origin.only_request().field("authorization"), None);
+    assert_eq!(orders_origin.only_request().target, "/o/crm/x");
     gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_fragment_never_travels() {
+    // protocol.md, rows 28 and 35: what is decided on is what is forwarded.
+    let scene = Scene::plain().await;
+
+    for target in ["/orders/x#y", "/orders/x#/../y", "/orders#/x"] {
+        get(&scene, target, "").await;
+    }
+
+    let arrived = scene.origin.wire();
+    assert!(
+        arrived
+            .iter()
+            .all(|message| !message.target().contains(['#', 'y']))
+    );
+}
+
+#[tokio::test]
+async fn bytes_beyond_ascii_travel_as_they_are_and_what_no_target_may_hold_is_refused() {
+    let scene = Scene::plain().await;
+
+    get(&scene, "/orders/\u{e4}[x]?\u{20ac}", "").await;
+    for target in ["/orders/<", "/orders/x?\u{1}", "/orders/x?\u{7f}"] {
+        assert_eq!(get(&scene, target, "").await.status(), 400, "{target:?}");
+    }
+
+    let arrived = scene.origin.wire();
+    let arrived: Vec<_> = arrived.iter().map(Message::target).collect();
+    let bytes = "/api/\u{e4}[x]?\u{20ac}".bytes().map(char::from);
+    assert_eq!(arrived, [bytes.collect::<String>()]);
 }

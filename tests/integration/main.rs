@@ -13,6 +13,8 @@ mod config;
 mod demo;
 mod documents;
 mod flows;
+mod framing;
+mod heads;
 mod oidc;
 mod serve;
 mod stand_ins;

@@ -28,6 +28,7 @@ pub(crate) mod origin;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod sample;
+pub(crate) mod scene;
 pub(crate) mod stage;
 mod tee;
 pub(crate) mod tls;
