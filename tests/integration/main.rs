@@ -8,6 +8,7 @@
 mod support;
 
 mod addressing;
+mod answer_heads;
 mod certificates;
 mod config;
 mod demo;
@@ -17,5 +18,6 @@ mod framing;
 mod heads;
 mod oidc;
 mod serve;
+mod protocols;
 mod stand_ins;
 mod walls;

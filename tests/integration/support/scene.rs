@@ -62,7 +62,12 @@ impl Scene {
 
     /// As `plan` says.
     pub(crate) async fn start(plan: Plan) -> Self {
-        Self::start_in(plan, Environment::system()).await
+        Self::start_in(plan, Environment::system(), |_| ()).await
+    }
+
+    /// The same, with files that `prepare` writes before the gateway starts.
+    pub(crate) async fn start_with(plan: Plan, prepare: impl FnOnce(&Stage)) -> Self {
+        Self::start_in(plan, Environment::system(), prepare).await
     }
 
     /// The same, under a clock that the test turns.
@@ -72,11 +77,12 @@ impl Scene {
             clock: Clock::turned(&turned),
             ..Environment::system()
         };
-        (Self::start_in(plan, environment).await, turned)
+        (Self::start_in(plan, environment, |_| ()).await, turned)
     }
 
-    async fn start_in(plan: Plan, environment: Environment) -> Self {
+    async fn start_in(plan: Plan, environment: Environment, prepare: impl FnOnce(&Stage)) -> Self {
         let stage = Stage::new();
+        prepare(&stage);
         let setup = Setup {
             protocols: plan.protocols,
             ..Setup::new(&stage.server())
