@@ -7,7 +7,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,6 +16,8 @@ use http::uri::{Parts, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+use tokio::sync::Notify;
 
 use super::authorize::Permit;
 use super::error::Refusal;
@@ -24,6 +26,7 @@ use super::pool::{self, CheckoutError, Lease};
 use super::rewrite;
 use super::stall::Stall;
 use super::worker::Worker;
+use crate::connector::Upstream;
 use crate::dial::Protocol;
 use crate::directory::Entry;
 
@@ -54,21 +57,24 @@ pub(crate) async fn forward(
             .await
             .map_err(|error| not_connected(error, entry))?;
         address(&mut request, entry, lease.protocol())?;
-        let limit = entry.connector.upstream.response_head_timeout;
+        let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
-        let failure = match tokio::time::timeout(limit, lease.send(request)).await {
-            Err(_) => return Err(blame(upload.as_deref(), Refusal::OriginSilent(limit))),
-            Ok(Ok(response)) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+        let sent = send(&mut lease, request, upload.as_deref(), limits).await;
+        let mut failure = match sent.map_err(|refusal| blame(upload.as_deref(), refusal))? {
+            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Refusal::UnaskedUpgrade);
             }
-            Ok(Ok(response)) => return Ok(Answer { response, lease }),
-            Ok(Err(failure)) => failure,
+            Ok(response) => return Ok(Answer { response, lease }),
+            Err(failure) => failure,
         };
-        let mut failure = failure;
         match failure.take_message() {
             Some(unsent) if retries < UNSENT_RETRIES_MAX => {
                 retries += 1;
                 request = unsent;
+            }
+            Some(_) | None if lease.was_overdue() => {
+                let stalled = Refusal::OriginStalled(limits.stall_timeout);
+                return Err(blame(upload.as_deref(), stalled));
             }
             Some(_) | None => {
                 let answered = lease.bytes_read() != read_before;
@@ -76,6 +82,38 @@ pub(crate) async fn forward(
             }
         }
     }
+}
+
+/// Sends a request and awaits its answer's head. While the body is on its way only the origin's
+/// pauses in taking it are limited; the wait for the head begins when all of it is out.
+async fn send(
+    lease: &mut Lease,
+    request: Request<Outbound>,
+    upload: Option<&Upload>,
+    limits: &Upstream,
+) -> Result<Result<Response<Incoming>, TrySendError<Request<Outbound>>>, Refusal> {
+    let sending = lease.send(request);
+    tokio::pin!(sending);
+    while let Some(upload) = upload {
+        let taken_before = upload.bytes();
+        let sent_or_over = async {
+            tokio::select! {
+                biased;
+                sent = &mut sending => Some(sent),
+                () = upload.over.notified() => None,
+            }
+        };
+        match tokio::time::timeout(limits.stall_timeout, sent_or_over).await {
+            Ok(Some(sent)) => return Ok(sent),
+            Ok(None) => break,
+            // The flow's own pauses have a limit of their own.
+            Err(_) if upload.awaits_flow() || upload.bytes() != taken_before => {}
+            Err(_) => return Err(Refusal::OriginStalled(limits.stall_timeout)),
+        }
+    }
+    let limit = limits.response_head_timeout;
+    let sent = tokio::time::timeout(limit, sending).await;
+    sent.map_err(|_| Refusal::OriginSilent(limit))
 }
 
 fn not_connected(error: CheckoutError, entry: &Entry) -> Refusal {
@@ -99,7 +137,7 @@ fn failed(error: hyper::Error, answered: bool, upload: Option<&Upload>) -> Refus
 /// Says whose fault a failed exchange was: the request's body's, if something is known of it.
 fn blame(upload: Option<&Upload>, otherwise: Refusal) -> Refusal {
     match upload.map(Upload::state) {
-        Some(UploadState::TooLarge(limit)) => Refusal::BodyTooLarge(limit),
+        Some(UploadState::TooLarge(limit)) => Refusal::BodyGrewTooLarge(limit),
         Some(UploadState::Stalled(limit)) => Refusal::ClientTimeout(limit),
         Some(UploadState::Broken) => Refusal::BadBody,
         Some(UploadState::Arriving | UploadState::Whole) | None => otherwise,
@@ -180,6 +218,10 @@ pub(crate) struct Upload {
     bytes: AtomicU64,
     body_bytes_max: u64,
     stall_limit: Duration,
+    /// Whether the flow has yet to send what was asked for.
+    awaits_flow: AtomicBool,
+    /// Told when nothing more of the body will come.
+    over: Notify,
     meter: Arc<Meter>,
 }
 
@@ -221,8 +263,13 @@ impl Upload {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    fn awaits_flow(&self) -> bool {
+        self.awaits_flow.load(Ordering::Relaxed)
+    }
+
     fn note(&self, state: u8) {
         self.state.store(state, Ordering::Release);
+        self.over.notify_one();
     }
 }
 
@@ -251,6 +298,8 @@ impl Outbound {
                 bytes: AtomicU64::new(0),
                 body_bytes_max,
                 stall_limit,
+                awaits_flow: AtomicBool::new(false),
+                over: Notify::new(),
                 meter: Arc::clone(meter),
             }),
         }))
@@ -296,7 +345,10 @@ impl Body for Outbound {
 
 impl Streaming {
     fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let awaits_flow = &self.upload.awaits_flow;
+        awaits_flow.store(polled.is_pending(), Ordering::Relaxed);
+        let Poll::Ready(frame) = polled else {
             return self.poll_pause(cx);
         };
         self.stall.moved();

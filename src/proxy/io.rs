@@ -156,6 +156,11 @@ impl Meter {
         self.waker.wake();
     }
 
+    /// Whether the connection was told to close.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.signal.load(Ordering::Acquire) == Signal::Close as u8
+    }
+
     /// Takes a request to close back, for a connection that was idle when it was made and has read
     /// a request since.
     pub(crate) fn keep_open(&self) {

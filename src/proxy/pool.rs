@@ -508,6 +508,15 @@ impl Lease {
         }
     }
 
+    /// Whether the connection was closed because the origin took nothing for too long.
+    pub(crate) fn was_overdue(&self) -> bool {
+        match &self.carrier {
+            Some(Carrier::Http1 { link, .. }) => link.meter.is_closing(),
+            Some(Carrier::Http2(shared)) => shared.link.meter.is_closing(),
+            None => false,
+        }
+    }
+
     /// Sends a request and returns the answer's head. A request that was not sent at all comes
     /// back with the error.
     pub(crate) async fn send(
