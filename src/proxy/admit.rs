@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
+use http::HeaderMap;
 use hyper::body::{Body, Incoming};
 
 use super::error::Refusal;
@@ -33,6 +34,15 @@ impl InFlight {
         }
         Ok(place)
     }
+}
+
+/// Counts the fields, which hyper does for HTTP/1.1 alone: HTTP/2 packs thousands of them, split
+/// cookies say, into few bytes.
+pub(crate) fn check_fields(headers: &HeaderMap, limits: &Limits) -> Result<(), Refusal> {
+    if headers.len() > limits.fields_max {
+        return Err(Refusal::TooManyFields(limits.fields_max));
+    }
+    Ok(())
 }
 
 /// Admits a request whose body is, as far as its head says, within the limit.

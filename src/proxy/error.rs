@@ -41,9 +41,15 @@ pub enum Refusal {
     /// The client stopped sending amid its body.
     #[error("the client sent nothing of its body for {0:?}")]
     ClientTimeout(Duration),
-    /// The body is larger than `limits.request_body_bytes_max`.
+    /// The body is, by its length, larger than `limits.request_body_bytes_max`.
     #[error("the request body is over {0} bytes")]
     BodyTooLarge(u64),
+    /// The body was found larger than `limits.request_body_bytes_max` when it was on its way.
+    #[error("the request body grew over {0} bytes")]
+    BodyGrewTooLarge(u64),
+    /// The head holds more than `limits.fields_max` fields.
+    #[error("the request's head has more than {0} fields")]
+    TooManyFields(usize),
     /// The request's body broke off or is malformed.
     #[error("the request body is malformed or broke off")]
     BadBody,
@@ -307,7 +313,8 @@ impl Refusal {
             Self::NoSuchConnector => Reason::NoSuchConnector,
             Self::Method => Reason::Method,
             Self::ClientTimeout(_) => Reason::ClientTimeout,
-            Self::BodyTooLarge(_) => Reason::BodyTooLarge,
+            Self::BodyTooLarge(_) | Self::BodyGrewTooLarge(_) => Reason::BodyTooLarge,
+            Self::TooManyFields(_) => Reason::HeadTooLarge,
             Self::Unreachable(DialError::AddressRefused { .. }) => Reason::AddressRefused,
             Self::Unreachable(DialError::Tls { .. }) => Reason::OriginTls,
             Self::Unreachable(DialError::TimedOut { .. })
@@ -349,6 +356,8 @@ impl Refusal {
             | Self::Method
             | Self::ClientTimeout(_)
             | Self::BodyTooLarge(_)
+            | Self::BodyGrewTooLarge(_)
+            | Self::TooManyFields(_)
             | Self::OriginProtocol(_)
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
@@ -380,8 +389,10 @@ impl Refusal {
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::OriginStalled(_)
-            | Self::BodyTooLarge(_) => true,
+            | Self::BodyGrewTooLarge(_) => true,
             Self::BadRequest(_)
+            | Self::BodyTooLarge(_)
+            | Self::TooManyFields(_)
             | Self::BadPath(_)
             | Self::BadHost(_)
             | Self::CallerUnknown
@@ -408,7 +419,10 @@ impl Refusal {
             Self::NoSuchConnector => "There is no connector with this ID.",
             Self::Method => "CONNECT and TRACE are not carried.",
             Self::ClientTimeout(_) => "The rest of the request did not arrive in time.",
-            Self::BodyTooLarge(_) => "The request's body is larger than this gateway carries.",
+            Self::BodyTooLarge(_) | Self::BodyGrewTooLarge(_) => {
+                "The request's body is larger than this gateway carries."
+            }
+            Self::TooManyFields(_) => "The request's head has more fields than this gateway reads.",
             Self::Unreachable(error) => unreachable_detail(error),
             Self::Disconnected(_) => "The resource domain hung up before it answered.",
             Self::OriginProtocol(_) => "What the resource domain answered is not valid HTTP.",

@@ -137,6 +137,7 @@ async fn carry(
         let principal = principal::identify(caller, settings)?;
         authorize::check_method(&flow.method)?;
         authorize::check_codings(&flow.headers)?;
+        admit::check_fields(&flow.headers, &settings.limits)?;
         let route = resolve::resolve(&flow, caller, &snapshot)?;
         observation.resolved(&route.entry);
         let permit = authorize::authorize(principal, route, &flow, &plane.via)?;
