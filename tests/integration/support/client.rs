@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
@@ -26,6 +27,7 @@ pub(crate) struct Client {
     sender: Sender,
     /// What goes into `Host` or `:authority`.
     authority: String,
+    driver: JoinHandle<hyper::Result<()>>,
 }
 
 #[derive(Debug)]
@@ -75,8 +77,8 @@ impl Client {
 
     async fn http1_over(stream: impl ReadWrite + 'static, authority: String) -> Self {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
-        tokio::spawn(connection);
         Self {
+            driver: tokio::spawn(connection),
             sender: Sender::Http1(sender),
             authority,
         }
@@ -86,11 +88,17 @@ impl Client {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
-        tokio::spawn(connection);
         Self {
+            driver: tokio::spawn(connection),
             sender: Sender::Http2(sender),
             authority,
         }
+    }
+
+    /// Returns once the connection has ended.
+    pub(crate) async fn closed(self) {
+        // How it ended is the test's to find out.
+        drop(within("a connection to end", self.driver).await);
     }
 
     /// GET, and the whole answer.
