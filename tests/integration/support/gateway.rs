@@ -90,6 +90,17 @@ impl Running {
         sample(self.admin(), name, labels).await
     }
 
+    /// Waits until a sample of `/metrics` satisfies `is`.
+    pub(crate) async fn until_sample(
+        &self,
+        name: &str,
+        labels: &[(&str, &str)],
+        is: impl Fn(f64) -> bool,
+    ) {
+        let looking = async { while !is(self.sample(name, labels).await) {} };
+        within(name, looking).await;
+    }
+
     /// Drains it, and returns once it has ended.
     pub(crate) async fn drain(mut self) {
         let gateway = self.gateway.take().unwrap();

@@ -19,6 +19,7 @@ pub(crate) mod body;
 pub(crate) mod canary;
 pub(crate) mod child;
 pub(crate) mod client;
+pub(crate) mod connector;
 pub(crate) mod exchange;
 pub(crate) mod flow;
 pub(crate) mod gateway;
@@ -32,6 +33,7 @@ pub(crate) mod scene;
 pub(crate) mod stage;
 mod tee;
 pub(crate) mod tls;
+pub(crate) mod token_room;
 pub(crate) mod wire;
 
 /// The longest a test waits for anything. Generous, since a busy machine is no failure; a test
