@@ -23,6 +23,7 @@ mod oidc;
 mod serve;
 mod protocols;
 mod size_limits;
+mod separation;
 mod stand_ins;
 mod streaming;
 mod time_limits;
