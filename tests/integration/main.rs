@@ -9,6 +9,7 @@ mod support;
 
 mod addressing;
 mod answer_heads;
+mod bad_origins;
 mod certificates;
 mod config;
 mod credentials;

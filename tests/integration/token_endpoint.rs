@@ -9,7 +9,7 @@ use crate::support::client::Answered;
 use crate::support::connector::{connector, connectors, oauth2, pair, with_secret};
 use crate::support::gateway::Running;
 use crate::support::origin::{Origin, Setup, Tally};
-use crate::support::pki::{Ca, Identity, Leaf};
+use crate::support::pki::Leaf;
 use crate::support::raw::RawOrigin;
 use crate::support::stage::Stage;
 use crate::support::token_room::TokenRoom;
@@ -268,7 +268,7 @@ async fn claim_untold(what: &str, stage: &Stage, authority: &Authority, settings
 async fn a_token_endpoint_with_a_bad_certificate_is_told_nothing() {
     // RFC 6750 §5.3; protocol.md 50 and its last section.
     let stage = Stage::new();
-    for (what, identity) in bad_certificates(&stage.ca) {
+    for (what, identity) in stage.ca.bad_servers() {
         let authority = Authority::plain(&identity).await;
 
         let tally = claim_untold(what, &stage, &authority, "").await;
@@ -276,21 +276,6 @@ async fn a_token_endpoint_with_a_bad_certificate_is_told_nothing() {
         assert!(tally.accepted > 0, "{what}");
         assert_eq!(tally.handshaken, 0, "{what}");
     }
-}
-
-fn bad_certificates(ca: &Ca) -> Vec<(&'static str, Identity)> {
-    let localhost = Leaf::server(&["localhost"]);
-    vec![
-        ("expired", ca.issue(&localhost.clone().expired())),
-        (
-            "not yet valid",
-            ca.issue(&localhost.clone().not_yet_valid()),
-        ),
-        ("wrong name", ca.issue(&Leaf::server(&["other.example"]))),
-        ("self-signed", localhost.self_signed()),
-        ("unknown CA", Ca::new("stage").issue(&localhost)),
-        ("a client's", ca.client("localhost")),
-    ]
 }
 
 #[tokio::test]

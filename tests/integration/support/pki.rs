@@ -83,6 +83,31 @@ impl Ca {
         self.issue(&Leaf::client(common_name))
     }
 
+    /// Servers that nobody may believe to be `localhost`, by what is wrong with them.
+    pub(crate) fn bad_servers(&self) -> Vec<(&'static str, Identity)> {
+        let localhost = Leaf::server(&["localhost", "127.0.0.1"]);
+        let named = |name: &str| self.issue(&Leaf::server(&[name]));
+        let common_name = localhost.clone().common_name_only("localhost");
+        vec![
+            ("expired", self.issue(&localhost.clone().expired())),
+            (
+                "not yet valid",
+                self.issue(&localhost.clone().not_yet_valid()),
+            ),
+            ("another name", named("other.example")),
+            ("a name below", named("sub.localhost")),
+            ("a wildcard", named("*.localhost")),
+            ("NUL in the name", named("localhost\0.evil.example")),
+            ("the common name alone", self.issue(&common_name)),
+            ("a client's certificate", self.client("localhost")),
+            ("signed by itself", localhost.self_signed()),
+            (
+                "signed by another CA of the stage's name",
+                Self::new("stage").issue(&localhost),
+            ),
+        ]
+    }
+
     /// Signs `leaf`.
     pub(crate) fn issue(&self, leaf: &Leaf) -> Identity {
         let key = leaf.key.generate();
@@ -121,6 +146,15 @@ impl Leaf {
     pub(crate) fn rsa(self) -> Self {
         Self {
             key: Key::Rsa2048,
+            ..self
+        }
+    }
+
+    /// The same, called `name` in its subject's common name and nowhere else.
+    pub(crate) fn common_name_only(self, name: &str) -> Self {
+        Self {
+            common_name: name.to_owned(),
+            names: Vec::new(),
             ..self
         }
     }
