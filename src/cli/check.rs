@@ -10,15 +10,18 @@ use crate::config::Config;
 pub enum CheckOutcome {
     /// `serve` would start with it.
     Good,
+    /// `serve` would start with it, but a connector does not reach what it leads to.
+    Unreached,
     /// It is refused.
     Faulty,
 }
 
 impl CheckOutcome {
-    /// What the process answers: 2 is a wrong configuration.
+    /// What the process answers: 2 is a wrong configuration, 1 anything else that failed.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Good => 0,
+            Self::Unreached => 1,
             Self::Faulty => 2,
         }
     }
@@ -31,6 +34,20 @@ impl CheckOutcome {
 ///
 /// Only if `out` or `err` cannot be written to.
 pub fn run(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Result<CheckOutcome> {
+    let config = read(path, out, err)?;
+    Ok(config.map_or(CheckOutcome::Faulty, |_| CheckOutcome::Good))
+}
+
+/// Reads the configuration at `path` as [`run`] does; `None` if it is refused.
+///
+/// # Errors
+///
+/// Only if `out` or `err` cannot be written to.
+pub(super) fn read(
+    path: &Path,
+    out: &mut impl Write,
+    err: &mut impl Write,
+) -> io::Result<Option<Config>> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) => {
@@ -41,7 +58,7 @@ pub fn run(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Resul
                 source = cause.source();
             }
             writeln!(err)?;
-            return Ok(CheckOutcome::Faulty);
+            return Ok(None);
         }
     };
     for warning in &config.warnings {
@@ -54,5 +71,5 @@ pub fn run(path: &Path, out: &mut impl Write, err: &mut impl Write) -> io::Resul
         out,
         "{file}: good; connectors: {connectors}, of which inactive: {inactive}; warnings: {warnings}"
     )?;
-    Ok(CheckOutcome::Good)
+    Ok(Some(config))
 }

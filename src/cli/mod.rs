@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub mod check;
+pub mod check_connect;
 pub mod demo;
 pub mod serve;
 mod watch;
@@ -41,6 +42,9 @@ enum Command {
         /// The configuration file.
         #[arg(long, value_name = "FILE", default_value = CONFIG)]
         config: PathBuf,
+        /// Walk each connector's way too: name, connection, TLS, token or validation URL.
+        #[arg(long)]
+        connect: bool,
     },
     /// Try it: a gateway in front of a throw-away resource domain and authorization server.
     Demo(demo::Options),
@@ -69,8 +73,12 @@ fn perform(command: Command) -> u8 {
                 error.exit_code()
             }
         },
-        Command::Check { config } => {
-            let outcome = check::run(&config, &mut io::stdout(), &mut io::stderr());
+        Command::Check { config, connect } => {
+            let (mut out, mut err) = (io::stdout(), io::stderr());
+            let outcome = match connect {
+                true => check_connect::run(&config, &mut out, &mut err),
+                false => check::run(&config, &mut out, &mut err),
+            };
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
         }
         Command::Demo(options) => match demo::run(&options) {

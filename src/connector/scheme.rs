@@ -23,6 +23,20 @@ pub enum Scheme {
     OAuth2(Box<OAuth2>),
 }
 
+impl Scheme {
+    /// The certificate that the resource domain is shown, if any (RFC 8446 §4.4.2, RFC 8705 §3).
+    pub fn certificate_to_resource(&self) -> Option<&ClientCertificate> {
+        match self {
+            Self::None | Self::Basic(_) | Self::Header(_) => None,
+            Self::ClientCertificate(certificate) => Some(certificate),
+            Self::OAuth2(oauth) if oauth.certificate_to_resource => {
+                oauth.client_authentication.certificate()
+            }
+            Self::OAuth2(_) => None,
+        }
+    }
+}
+
 /// What HTTP Basic authentication needs (RFC 7617).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Basic {

@@ -10,9 +10,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, ServerTls, Tokens, Trust};
-use crate::connector::{
-    ClientCertificate, Connector, Http2, Origin, ResourceDomain, Revision, Scheme,
-};
+use crate::connector::{Connector, Http2, Origin, ResourceDomain, Revision, Scheme};
 use crate::credential::{self, Credentials};
 use crate::dial::AddressPolicy;
 use crate::directory::{ConnectorState, Directory, Entry, PoolId, Settings, Snapshot, Upstream};
@@ -277,7 +275,7 @@ impl Ground {
 
     /// The TLS identity of `connector`, shared with all that want the same.
     fn identity(&mut self, connector: &Connector) -> Result<ClientTls, TlsError> {
-        let certificate = certificate_to_resource(connector.kind.scheme());
+        let certificate = connector.kind.scheme().certificate_to_resource();
         let key = IdentityKey {
             ca_bundle: connector.ca_bundle.clone(),
             certificate: certificate.map(|pair| pair.certificate_pem.clone()),
@@ -325,18 +323,6 @@ impl Ground {
         self.identities
             .retain(|_, identity| used.contains(&identity.generation()));
         self.pools.retain(|_, pool| pools.contains(pool));
-    }
-}
-
-/// The certificate that `scheme` shows to the resource domain, if any.
-fn certificate_to_resource(scheme: &Scheme) -> Option<&ClientCertificate> {
-    match scheme {
-        Scheme::None | Scheme::Basic(_) | Scheme::Header(_) => None,
-        Scheme::ClientCertificate(certificate) => Some(certificate),
-        Scheme::OAuth2(oauth) if oauth.certificate_to_resource => {
-            oauth.client_authentication.certificate()
-        }
-        Scheme::OAuth2(_) => None,
     }
 }
 

@@ -36,6 +36,7 @@ mod stand_ins;
 mod walls;
 
 mod bad_origins;
+mod check_connect;
 mod credentials;
 mod grants;
 mod oidc_flows;
