@@ -262,14 +262,6 @@ fn fixed_key_changed(current: &Config, next: &Config) -> Option<&'static str> {
             current.metrics.listen != next.metrics.listen,
             "metrics.listen",
         ),
-        (
-            current.metrics.connectors_max != next.metrics.connectors_max,
-            "metrics.connectors_max",
-        ),
-        (
-            current.tokens.entries_max != next.tokens.entries_max,
-            "tokens.entries_max",
-        ),
     ]
     .into_iter()
     .find_map(|(changed, key)| changed.then_some(key))

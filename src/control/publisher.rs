@@ -33,6 +33,7 @@ pub struct Publisher {
 struct Published {
     trust: Trust,
     tokens: Tokens,
+    connectors_max: usize,
     system: TrustAnchors,
     ground: Ground,
 }
@@ -115,6 +116,7 @@ impl Publisher {
             published: Mutex::new(Published {
                 trust: config.trust.clone(),
                 tokens: config.tokens,
+                connectors_max: config.metrics.connectors_max,
                 system,
                 ground,
             }),
@@ -136,9 +138,10 @@ impl Publisher {
             .published
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        let same_ground = published.trust == config.trust && published.tokens == config.tokens;
-        let mut ground = match same_ground {
-            true => published.ground.clone(),
+        let same_trust = published.trust == config.trust;
+        let same_ground = same_trust && published.tokens == config.tokens;
+        let mut ground = match same_trust {
+            true => published.ground.under(config.tokens),
             false => Ground::new(config, &published.system, published.ground.next_pool)?,
         };
         let previous = self.directory.current().clone();
@@ -151,7 +154,14 @@ impl Publisher {
                 false => Reuse::Nothing,
             },
         };
-        let next = builder.build(config, &mut ground)?;
+        self.metrics.bound_series(config.metrics.connectors_max);
+        let next = match builder.build(config, &mut ground) {
+            Ok(next) => next,
+            Err(error) => {
+                self.take_back(&published, &previous);
+                return Err(error);
+            }
+        };
         let used: HashSet<PoolId> = next
             .entries
             .values()
@@ -166,6 +176,10 @@ impl Publisher {
                 self.credentials.retire(&entry.source);
             }
         }
+        if published.tokens.entries_max != config.tokens.entries_max {
+            let sources = live.values().map(|entry| &entry.source);
+            self.credentials.hold(config.tokens.entries_max, sources);
+        }
         self.metrics.retain(|id| live.contains_key(id));
         tell_expiries(&self.metrics, config);
         let before = previous.entries.values().map(|entry| entry.upstream.pool);
@@ -173,10 +187,20 @@ impl Publisher {
         *published = Published {
             trust: config.trust.clone(),
             tokens: config.tokens,
+            connectors_max: config.metrics.connectors_max,
             system: published.system.clone(),
             ground,
         };
         Ok(retired.into_iter().collect())
+    }
+
+    /// Forgets what a publication that failed has noted on its way: series of connectors that do
+    /// not exist, and tokens made on its ground, which the next revision must not find.
+    fn take_back(&self, published: &Published, previous: &Snapshot) {
+        self.metrics.bound_series(published.connectors_max);
+        self.metrics.retain(|id| previous.entries.contains_key(id));
+        let sources = previous.entries.values().map(|entry| &entry.source);
+        self.credentials.hold(published.tokens.entries_max, sources);
     }
 }
 
@@ -271,6 +295,13 @@ impl Ground {
             pools: HashMap::new(),
             next_pool,
         })
+    }
+
+    /// The same ground, so the same connections, where `tokens` says how tokens are obtained.
+    fn under(&self, tokens: Tokens) -> Self {
+        let mut ground = self.clone();
+        ground.credential_settings.tokens = tokens;
+        ground
     }
 
     /// The TLS identity of `connector`, shared with all that want the same.

@@ -184,6 +184,11 @@ impl Slots {
         self.0.get_with(slot.key().clone(), || Arc::new(slot))
     }
 
+    /// Puts a slot that is in use already under its key.
+    pub(super) fn hold(&self, slot: Arc<TokenSlot>) {
+        self.0.insert(slot.key().clone(), slot);
+    }
+
     /// Takes the slot of `key` out.
     pub(super) fn remove(&self, key: &TokenKey) {
         self.0.invalidate(key);

@@ -14,6 +14,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use http::header::{self, InvalidHeaderValue};
 use http::{HeaderName, HeaderValue};
 use tokio::runtime::Handle;
@@ -169,7 +170,7 @@ struct Shared {
     dialer: Dialer,
     clock: Clock,
     metrics: Arc<TokenMetrics>,
-    slots: Slots,
+    slots: ArcSwap<Slots>,
     /// The identity without a certificate, shared by all connectors under the same anchors: each
     /// identity has a session store of its own, too large to have one per connector.
     plain: Mutex<Option<(TrustAnchors, ClientTls)>>,
@@ -189,7 +190,7 @@ impl Credentials {
             dialer,
             clock,
             metrics,
-            slots: Slots::new(entries_max),
+            slots: ArcSwap::from_pointee(Slots::new(entries_max)),
             plain: Mutex::new(None),
         }))
     }
@@ -213,7 +214,7 @@ impl Credentials {
             Scheme::Header(field) => fixed(field.name.clone(), basic::fixed(field)),
             Scheme::OAuth2(oauth2) => {
                 let key = TokenKey::new(connector, revision, oauth2);
-                if let Some(slot) = self.0.slots.find(&key) {
+                if let Some(slot) = self.0.slots.load().find(&key) {
                     return Ok(Source::Token(slot));
                 }
                 let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label)?);
@@ -227,9 +228,21 @@ impl Credentials {
                     wait: settings.tokens.wait,
                 };
                 let slot = TokenSlot::new(key, fetch, surroundings);
-                Ok(Source::Token(self.0.slots.keep(slot)))
+                Ok(Source::Token(self.0.slots.load().keep(slot)))
             }
         }
+    }
+
+    /// Holds the tokens of `sources` and no others, and at most `entries_max` from now on.
+    pub fn hold<'a>(&self, entries_max: u64, sources: impl IntoIterator<Item = &'a Source>) {
+        let slots = Slots::new(entries_max);
+        for source in sources {
+            match source {
+                Source::Fixed(_) => {}
+                Source::Token(slot) => slots.hold(Arc::clone(slot)),
+            }
+        }
+        self.0.slots.store(Arc::new(slots));
     }
 
     /// Lets go of what `source` holds, once its connector was replaced or removed. Requests that
@@ -237,7 +250,7 @@ impl Credentials {
     pub fn retire(&self, source: &Source) {
         match source {
             Source::Fixed(_) => {}
-            Source::Token(slot) => self.0.slots.remove(slot.key()),
+            Source::Token(slot) => self.0.slots.load().remove(slot.key()),
         }
     }
 

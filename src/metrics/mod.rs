@@ -7,13 +7,15 @@
 //!
 //! The number of series is bounded, whatever flows and origins send: at most `connectors_max`
 //! connectors have their own, the rest share `connector="other"`, requests to unknown IDs are
-//! `connector="none"`, unknown methods and surplus statuses are `other`.
+//! `connector="none"`, unknown methods and surplus statuses are `other`. Another bound holds for
+//! the connectors that come after it: one that counts somewhere already goes on there, or its
+//! gauges would go down where they never went up.
 //!
 //! Durations are counted in buckets of 1, 2.5, 5, 10, 25, 50, 100, 250 and 500 ms and 1, 2.5, 5,
 //! 10, 30 and 60 s.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -72,7 +74,7 @@ pub struct CertificateExpiry {
 #[derive(Debug)]
 struct Counters {
     workers: Box<[CachePadded<WorkerCounters>]>,
-    connectors_max: usize,
+    connectors_max: Arc<AtomicUsize>,
     directory: Mutex<SeriesDirectory>,
     other: Arc<Series>,
     unknown: Arc<Series>,
@@ -95,11 +97,12 @@ struct SeriesDirectory {
 impl Metrics {
     /// Counters for `workers` workers, with series for at most `connectors_max` connectors.
     pub fn new(workers: usize, connectors_max: usize) -> Arc<Self> {
+        let connectors_max = Arc::new(AtomicUsize::new(connectors_max));
         let counters = Arc::new(Counters {
             workers: (0..workers.max(1))
                 .map(|_| CachePadded::default())
                 .collect(),
-            connectors_max,
+            connectors_max: Arc::clone(&connectors_max),
             directory: Mutex::default(),
             other: Arc::new(Series::new(OTHER, workers)),
             unknown: Arc::new(Series::new(NONE, workers)),
@@ -128,16 +131,23 @@ impl Metrics {
         }
         // "other" and "none" are IDs that a connector may bear, but not series it may own.
         let reserved = [OTHER, NONE].contains(&connector.as_str());
-        let series = if reserved || directory.own >= self.counters.connectors_max {
-            Arc::clone(&self.counters.other)
-        } else {
-            directory.own += 1;
-            Arc::new(Series::new(connector.as_str(), self.counters.workers.len()))
-        };
+        let series =
+            if reserved || directory.own >= self.counters.connectors_max.load(Ordering::Relaxed) {
+                Arc::clone(&self.counters.other)
+            } else {
+                directory.own += 1;
+                Arc::new(Series::new(connector.as_str(), self.counters.workers.len()))
+            };
         directory
             .by_connector
             .insert(connector.as_str().into(), Arc::clone(&series));
         series
+    }
+
+    /// Lets at most `connectors_max` connectors have a series of their own from now on.
+    pub fn bound_series(&self, connectors_max: usize) {
+        let bound = &self.counters.connectors_max;
+        bound.store(connectors_max, Ordering::Relaxed);
     }
 
     /// Where requests to no known connector are counted.

@@ -210,3 +210,28 @@ fn every_family_shows_with_its_help_and_type_and_no_other_does() {
     let version = env!("CARGO_PKG_VERSION");
     assert!(text.contains(&format!(r#"attache_build_info{{version="{version}"}} 1"#)));
 }
+
+#[test]
+fn another_bound_holds_for_the_connectors_that_come_after_it() {
+    let metrics = Metrics::new(1, 1);
+    let (own, shared) = (metrics.series(&id("a")), metrics.series(&id("b")));
+
+    metrics.bound_series(2);
+    assert_eq!(&**metrics.series(&id("c")).label(), "c");
+    metrics
+        .tokens()
+        .request("a", TokenOutcome::Ok, Duration::ZERO);
+    metrics
+        .tokens()
+        .request("c", TokenOutcome::Ok, Duration::ZERO);
+    assert!(
+        metrics
+            .encode()
+            .contains(r#"{connector="c",outcome="ok"} 1"#)
+    );
+
+    metrics.bound_series(0);
+    assert_eq!(&**metrics.series(&id("d")).label(), "other");
+    assert!(Arc::ptr_eq(&metrics.series(&id("a")), &own));
+    assert!(Arc::ptr_eq(&metrics.series(&id("b")), &shared));
+}

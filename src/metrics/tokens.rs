@@ -1,6 +1,7 @@
 //! What is counted of token requests. They are rare and run on their own runtime, so one lock does.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -31,7 +32,7 @@ pub(super) const TOKEN_OUTCOMES: [&str; 5] =
 pub struct TokenMetrics {
     rows: Mutex<HashMap<Arc<str>, TokenRow>>,
     pub(super) took: Histogram,
-    connectors_max: usize,
+    connectors_max: Arc<AtomicUsize>,
 }
 
 /// What is known of one connector's token requests.
@@ -42,7 +43,7 @@ pub(super) struct TokenRow {
 }
 
 impl TokenMetrics {
-    pub(super) fn new(connectors_max: usize) -> Self {
+    pub(super) fn new(connectors_max: Arc<AtomicUsize>) -> Self {
         Self {
             rows: Mutex::default(),
             took: Histogram::default(),
@@ -66,7 +67,8 @@ impl TokenMetrics {
 
     fn change(&self, connector: &str, change: impl FnOnce(&mut TokenRow)) {
         let mut rows = self.lock();
-        let own = rows.contains_key(connector) || rows.len() < self.connectors_max;
+        let connectors_max = self.connectors_max.load(Ordering::Relaxed);
+        let own = rows.contains_key(connector) || rows.len() < connectors_max;
         let row = rows
             .entry(if own { connector } else { OTHER }.into())
             .or_default();
@@ -104,7 +106,7 @@ mod tests {
 
     #[test]
     fn connectors_beyond_the_bound_share_a_row_that_has_no_expiry() {
-        let tokens = TokenMetrics::new(1);
+        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
         for connector in ["a", "b", "c"] {
             tokens.request(connector, TokenOutcome::Rejected, Duration::ZERO);
             tokens.expiry(connector, SystemTime::UNIX_EPOCH);
@@ -120,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_connector_that_is_gone_is_forgotten_and_the_shared_row_stays() {
-        let tokens = TokenMetrics::new(1);
+        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
         tokens.request("a", TokenOutcome::Ok, Duration::ZERO);
         tokens.request("b", TokenOutcome::Ok, Duration::ZERO);
 
