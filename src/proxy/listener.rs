@@ -1,12 +1,12 @@
 //! The acceptor: one thread that hands each new connection to the worker with the least to do.
 
 use std::io;
-use std::net::TcpListener as StdListener;
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::worker::{Message, Worker};
@@ -15,10 +15,22 @@ use crate::directory::Directory;
 /// How long accepting pauses when the system has no more sockets to give.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
 
-/// The client connections that are open.
+/// What the listeners take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Intake {
+    /// Every connection.
+    All,
+    /// What the system has taken already, and then nothing.
+    Queued,
+    /// Nothing.
+    Nothing,
+}
+
+/// The client connections that are open, and the listeners that may bring others.
 #[derive(Debug, Default)]
 pub(crate) struct ClientSlots {
     open: AtomicUsize,
+    listening: AtomicUsize,
     freed: Notify,
     empty: (Mutex<()>, Condvar),
 }
@@ -27,7 +39,17 @@ pub(crate) struct ClientSlots {
 #[derive(Debug)]
 pub(crate) struct ClientSlot(Arc<ClientSlots>);
 
+/// A listener that takes connections.
+#[derive(Debug)]
+pub(crate) struct Listening(Arc<ClientSlots>);
+
 impl ClientSlots {
+    /// Counts a listener until it is done.
+    pub(crate) fn listening(self: &Arc<Self>) -> Listening {
+        self.listening.fetch_add(1, Ordering::AcqRel);
+        Listening(Arc::clone(self))
+    }
+
     /// Waits until fewer than `directory`'s limit are open, then takes one. While none is left,
     /// new connections wait in the system's queue.
     async fn take(self: &Arc<Self>, directory: &Directory) -> ClientSlot {
@@ -44,27 +66,36 @@ impl ClientSlots {
         }
     }
 
-    /// Blocks until no connection is open, or `limit` has passed.
+    /// Blocks until no connection is open and no listener brings another, or `limit` has passed.
     pub(crate) fn wait_empty(&self, limit: Duration) {
         let (lock, emptied) = &self.empty;
         let guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let busy = |(): &mut ()| self.open.load(Ordering::Acquire) > 0;
+        let busy = |(): &mut ()| {
+            self.listening.load(Ordering::Acquire) > 0 || self.open.load(Ordering::Acquire) > 0
+        };
         drop(emptied.wait_timeout_while(guard, limit, busy));
+    }
+
+    fn tell_empty(&self) {
+        let (lock, emptied) = &self.empty;
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        emptied.notify_all();
     }
 }
 
 impl Drop for ClientSlot {
     fn drop(&mut self) {
         if self.0.open.fetch_sub(1, Ordering::AcqRel) == 1 {
-            let _guard = self
-                .0
-                .empty
-                .0
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            self.0.empty.1.notify_all();
+            self.0.tell_empty();
         }
         self.0.freed.notify_waiters();
+    }
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.0.listening.fetch_sub(1, Ordering::AcqRel);
+        self.0.tell_empty();
     }
 }
 
@@ -75,39 +106,51 @@ pub(crate) struct Mailbox {
     pub(crate) messages: mpsc::UnboundedSender<Message>,
 }
 
-/// Accepts on `listener` until `stop` says so, and then what is still in the system's queue.
+/// Accepts on `listener` what `intake` says.
 pub(crate) async fn accept(
     listener: StdListener,
-    slots: Arc<ClientSlots>,
+    listening: Listening,
     directory: Arc<Directory>,
     workers: Arc<[Mailbox]>,
-    mut stop: watch::Receiver<bool>,
+    mut intake: watch::Receiver<Intake>,
 ) -> io::Result<()> {
+    let Listening(slots) = &listening;
     let listener = TcpListener::from_std(listener)?;
     loop {
         let slot = tokio::select! {
             slot = slots.take(&directory) => slot,
-            _ = stop.wait_for(|stop| *stop) => break,
+            _ = intake.wait_for(|intake| *intake != Intake::All) => break,
         };
         tokio::select! {
-            accepted = listener.accept() => hand_over(accepted, slot, &workers).await,
-            _ = stop.wait_for(|stop| *stop) => break,
+            accepted = listener.accept() => {
+                let socket = accepted.and_then(|(socket, _)| socket.into_std());
+                hand_over(socket, slot, &workers).await;
+            }
+            _ = intake.wait_for(|intake| *intake != Intake::All) => break,
         }
     }
-    // Closing the listener would reset connections that the system has taken already.
-    while let Some(accepted) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        let slot = slots.take(&directory).await;
-        hand_over(accepted, slot, &workers).await;
+    // Closing the listener would reset connections that the system has taken already. The socket
+    // itself is asked for them: what the runtime knows of it is a moment old.
+    let listener = listener.into_std()?;
+    while *intake.borrow() == Intake::Queued {
+        let accepted = match listener.accept() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            accepted => accepted,
+        };
+        let socket = accepted.and_then(|(socket, _)| {
+            socket.set_nonblocking(true)?;
+            Ok(socket)
+        });
+        tokio::select! {
+            slot = slots.take(&directory) => hand_over(socket, slot, &workers).await,
+            _ = intake.wait_for(|intake| *intake == Intake::Nothing) => break,
+        }
     }
     Ok(())
 }
 
-async fn hand_over(
-    accepted: io::Result<(TcpStream, std::net::SocketAddr)>,
-    slot: ClientSlot,
-    workers: &[Mailbox],
-) {
-    let socket = match accepted.and_then(|(socket, _)| socket.into_std()) {
+async fn hand_over(accepted: io::Result<StdStream>, slot: ClientSlot, workers: &[Mailbox]) {
+    let socket = match accepted {
         Ok(socket) => socket,
         Err(error) if is_the_clients(&error) => return,
         Err(error) => {

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Plane;
 use super::admit::InFlight;
-use super::listener::{self, ClientSlots, Mailbox};
+use super::listener::{self, ClientSlots, Intake, Mailbox};
 use super::rewrite::Via;
 use super::worker::{Message, Worker};
 use crate::clock::Clock;
@@ -47,7 +47,7 @@ pub struct DataPlane {
     plane: Arc<Plane>,
     slots: Arc<ClientSlots>,
     mailboxes: Arc<[Mailbox]>,
-    stop_accepting: watch::Sender<bool>,
+    intake: watch::Sender<Intake>,
     acceptor: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
 }
@@ -87,13 +87,13 @@ impl DataPlane {
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let slots = Arc::new(ClientSlots::default());
-        let (stop_accepting, stop) = watch::channel(false);
-        let acceptor = start_acceptor(&plane, &slots, &mailboxes, listeners, stop)?;
+        let (intake, taken) = watch::channel(Intake::All);
+        let acceptor = start_acceptor(&plane, &slots, &mailboxes, listeners, taken)?;
         Ok(Self {
             plane,
             slots,
             mailboxes,
-            stop_accepting,
+            intake,
             acceptor,
             workers: threads,
         })
@@ -112,15 +112,13 @@ impl DataPlane {
         self.plane.draining.store(true, Ordering::Release);
         self.tell(|| Message::Drain);
         thread::sleep(timeouts.drain_delay);
-        self.stop_accepting.send_replace(true);
-        joined("acceptor", self.acceptor.join());
-        for mailbox in self.mailboxes.iter() {
-            drop(mailbox.messages.send(Message::CloseIdle));
-        }
+        self.intake.send_replace(Intake::Queued);
+        // What idles may hold the place that a connection in the queue waits for.
+        self.tell(|| Message::CloseIdle);
         self.slots.wait_empty(timeouts.drain);
-        for mailbox in self.mailboxes.iter() {
-            drop(mailbox.messages.send(Message::Stop));
-        }
+        self.intake.send_replace(Intake::Nothing);
+        self.tell(|| Message::Stop);
+        joined("acceptor", self.acceptor.join());
         for worker in self.workers {
             joined("worker", worker.join());
         }
@@ -174,25 +172,23 @@ fn start_acceptor(
     slots: &Arc<ClientSlots>,
     mailboxes: &Arc<[Mailbox]>,
     listeners: Vec<TcpListener>,
-    stop: watch::Receiver<bool>,
+    intake: watch::Receiver<Intake>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let directory = Arc::clone(&plane.directory);
-    let (slots, mailboxes) = (Arc::clone(slots), Arc::clone(mailboxes));
+    let mailboxes = Arc::clone(mailboxes);
+    let listeners: Vec<_> = listeners
+        .into_iter()
+        .map(|listener| (listener, slots.listening()))
+        .collect();
     thread::Builder::new()
         .name("attache-accept".to_owned())
         .spawn(move || {
-            let accepting = listeners.into_iter().map(|listener| {
-                let (slots, directory) = (Arc::clone(&slots), Arc::clone(&directory));
-                listener::accept(
-                    listener,
-                    slots,
-                    directory,
-                    Arc::clone(&mailboxes),
-                    stop.clone(),
-                )
+            let accepting = listeners.into_iter().map(|(listener, listening)| {
+                let (directory, mailboxes) = (Arc::clone(&directory), Arc::clone(&mailboxes));
+                listener::accept(listener, listening, directory, mailboxes, intake.clone())
             });
             let ended = runtime.block_on(futures_util::future::join_all(accepting));
             for error in ended.into_iter().filter_map(Result::err) {

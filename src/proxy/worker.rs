@@ -19,7 +19,7 @@ use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use super::error::Reason;
 use super::io::{Io, Meter, Patience, Signal, Tick};
@@ -48,7 +48,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// The smallest buffer hyper accepts, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
-/// How long an idle HTTP/1.1 connection stays open in a drain, so that a request already on its
+/// How long an idle connection stays open in a drain, so that a request already on its
 /// way is still answered.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
 
@@ -76,6 +76,8 @@ pub(crate) struct Worker {
     pub(crate) tick: Tick,
     plane: Arc<Plane>,
     siblings: OnceLock<Arc<[Arc<Worker>]>>,
+    /// Whether what idles is to be closed.
+    closing_idle: watch::Sender<bool>,
     stopping: AtomicBool,
     request_ids: RequestIds,
 }
@@ -157,6 +159,7 @@ impl Worker {
             tick: Tick::default(),
             plane,
             siblings: OnceLock::new(),
+            closing_idle: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
             request_ids: RequestIds::new(),
         }
@@ -215,12 +218,11 @@ impl Worker {
     pub(crate) async fn run(self: Arc<Self>, mut messages: mpsc::UnboundedReceiver<Message>) {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut closing_idle = false;
         loop {
             let message = tokio::select! {
                 message = messages.recv() => message,
                 _ = sweep.tick() => {
-                    self.look_around(closing_idle);
+                    self.look_around();
                     continue;
                 }
             };
@@ -231,7 +233,9 @@ impl Worker {
                 }
                 Some(Message::Retired(pools)) => self.pool.retire(&pools),
                 Some(Message::Drain) => self.sweep.signal_clients(Signal::Drain),
-                Some(Message::CloseIdle) => closing_idle = true,
+                Some(Message::CloseIdle) => {
+                    self.closing_idle.send_replace(true);
+                }
                 Some(Message::Stop) | None => break,
             }
         }
@@ -240,11 +244,11 @@ impl Worker {
         self.pool.clear();
     }
 
-    fn look_around(&self, closing_idle: bool) {
+    fn look_around(&self) {
         let now = self.clock().monotonic();
         self.tick.set(now);
         self.sweep.run();
-        if closing_idle {
+        if *self.closing_idle.borrow() {
             self.sweep.close_idle_clients(DRAIN_GRACE);
         }
         self.pool.sweep(now);
@@ -273,7 +277,10 @@ impl Worker {
     ) -> io::Result<()> {
         let timeouts = &settings.timeouts;
         // Nothing is set aside for a client before it has spoken.
-        tokio::time::timeout(timeouts.head, socket.readable()).await??;
+        tokio::select! {
+            spoken = tokio::time::timeout(timeouts.head, socket.readable()) => spoken??,
+            () = self.grace() => return Ok(()),
+        }
         let Some(tls) = &settings.tls else {
             return self.detect(socket, caller, settings).await;
         };
@@ -286,6 +293,14 @@ impl Worker {
             return Ok(());
         }
         self.detect(stream, caller, settings).await
+    }
+
+    /// Returns when a connection that has not spoken yet is to be closed.
+    async fn grace(&self) {
+        let mut closing_idle = self.closing_idle.subscribe();
+        // The sender is this worker's own.
+        drop(closing_idle.wait_for(|closing| *closing).await);
+        tokio::time::sleep(DRAIN_GRACE).await;
     }
 
     /// Reads just enough to tell HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1.1.
