@@ -14,6 +14,7 @@ mod certificates;
 mod config;
 mod demo;
 mod documents;
+mod drain;
 mod flows;
 mod framing;
 mod heads;
