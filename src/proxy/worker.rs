@@ -5,6 +5,7 @@
 //! The listener hands a worker accepted sockets as [`Message`]s. Each becomes a task that finds out
 //! the protocol, serves it, and ends when the client, the sweep or the drain says so.
 
+use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::Pin;
@@ -68,7 +69,6 @@ pub(crate) enum Message {
 }
 
 /// One worker, as its own tasks and its siblings see it.
-#[derive(Debug)]
 pub(crate) struct Worker {
     pub(crate) index: usize,
     pub(crate) pool: Pool,
@@ -80,6 +80,16 @@ pub(crate) struct Worker {
     closing_idle: watch::Sender<bool>,
     stopping: AtomicBool,
     request_ids: RequestIds,
+}
+
+/// Its number alone: workers know their siblings and are known by their connections, so showing
+/// what they hold would never end.
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who is at the other end of a client connection.
