@@ -10,6 +10,7 @@ mod support;
 mod addressing;
 mod answer_heads;
 mod bad_origins;
+mod canaries;
 mod certificates;
 mod check_connect;
 mod config;

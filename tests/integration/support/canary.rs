@@ -35,6 +35,17 @@ impl Canaries {
         });
     }
 
+    /// The names of those that do not show in `text` at all: they would not be found elsewhere
+    /// either if they were watched wrongly.
+    pub(crate) fn missing_from(&self, text: &str) -> Vec<&str> {
+        let shows = |canary: &Canary| {
+            let mut shapes = canary.shapes.iter();
+            shapes.any(|(_, form)| text.contains(form.as_str()))
+        };
+        let missing = self.0.iter().filter(|canary| !shows(canary));
+        missing.map(|canary| canary.name.as_str()).collect()
+    }
+
     /// Every secret that shows in `text`, and in which shape; never the secret itself.
     pub(crate) fn found_in(&self, text: &str) -> Vec<String> {
         let mut found = Vec::new();

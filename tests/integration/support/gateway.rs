@@ -101,6 +101,12 @@ impl Running {
         within(name, looking).await;
     }
 
+    /// Everything that its `Debug` shows, both ways of it.
+    pub(crate) fn shown(&self) -> String {
+        let gateway = self.gateway();
+        format!("{gateway:?}\n{gateway:#?}")
+    }
+
     /// Drains it, and returns once it has ended.
     pub(crate) async fn drain(mut self) {
         let gateway = self.gateway.take().unwrap();

@@ -36,6 +36,7 @@ pub(crate) mod tape;
 mod tee;
 pub(crate) mod tls;
 pub(crate) mod token_room;
+pub(crate) mod whole_run;
 pub(crate) mod wire;
 
 /// The longest a test waits for anything. Generous, since a busy machine is no failure; a test
