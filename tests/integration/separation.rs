@@ -244,3 +244,64 @@ fn carried(request: &Recorded) -> String {
     });
     values.collect::<Vec<_>>().join("\n")
 }
+
+#[tokio::test]
+async fn a_rotated_certificate_and_its_token_change_together_and_the_old_ones_are_gone() {
+    // RFC 8705 §3; protocol.md 58 and row 56.
+    let stage = Stage::new();
+    let origin = origin(&stage, Protocols::Both).await;
+    let authority = Authority::plain(&stage.server()).await;
+    let identities = ["old", "new"].map(|stem| (stem, stage.ca.client(stem)));
+    let configured = |stem: &str, identity: &Identity| {
+        let rest = format!(
+            "client_id: id, client_authentication: tls_client_auth, client_certificate: {}, \
+             certificate_to_resource: true",
+            pair(&stage, stem, identity)
+        );
+        let auth = oauth2(&authority.token_url(), &rest);
+        connectors(&[connector("c", &origin.url("/"), &auth)])
+    };
+    let [old, new] = identities
+        .each_ref()
+        .map(|(stem, identity)| configured(stem, identity));
+    let gateway = Running::start(&stage, &old).await;
+
+    interleave(&gateway, &["c".to_owned()], 40).await;
+    gateway.reload(stage.config(&new)).unwrap();
+    let before = origin.requests().len();
+    interleave(&gateway, &["c".to_owned()], 40).await;
+
+    for (n, request) in origin.requests().iter().enumerate() {
+        let (_, identity) = &identities[usize::from(n >= before)];
+        let shown = request.client_certificate.as_ref();
+        assert_eq!(shown, Some(&identity.certificate()), "request {n}");
+        let token = format!("Bearer token-{}", 1 + usize::from(n >= before));
+        assert_eq!(request.field("authorization"), Some(token.as_str()));
+    }
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_changed_password_is_the_only_one_that_is_sent_from_then_on() {
+    // protocol.md row 56.
+    let stage = Stage::new();
+    let origin = origin(&stage, Protocols::Both).await;
+    let configured = |password: &str| {
+        let auth = basic("svc", password);
+        connectors(&[connector("c", &origin.url("/"), &auth)])
+    };
+    let gateway = Running::start(&stage, &configured("old-password")).await;
+
+    interleave(&gateway, &["c".to_owned()], 40).await;
+    let reloaded = stage.config(&configured("new-password"));
+    gateway.reload(reloaded).unwrap();
+    let before = origin.requests().len();
+    interleave(&gateway, &["c".to_owned()], 40).await;
+
+    for (n, request) in origin.requests().iter().enumerate() {
+        let own = if n < before { "old" } else { "new" };
+        let carried = carried(request);
+        assert!(carried.contains(&format!("svc:{own}-password")), "{n}");
+    }
+    gateway.drain().await;
+}
