@@ -139,6 +139,10 @@ impl Meter {
     pub(crate) fn request_ended(&self) {
         if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.enter(Phase::Idle);
+            if self.ended.load(Ordering::Acquire) {
+                // The end of the stream was kept from hyper, which waits for a word of the socket.
+                self.waker.wake();
+            }
         }
     }
 
@@ -301,7 +305,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             if self.malformed.is_none() || self.meter.carries_nothing() {
                 return Poll::Ready(Ok(()));
             }
-            // hyper reads again when the answer is out, in this same task.
+            // `Meter::request_ended` has hyper read again when the answer is out.
             self.meter.ended.store(true, Ordering::Release);
             self.meter.body_reader.wake();
             return Poll::Pending;
