@@ -29,6 +29,14 @@ impl Wire {
         Self::over(stream.unwrap())
     }
 
+    /// The same; dropping it resets the connection instead of closing it.
+    pub(crate) async fn resetting(address: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await;
+        let stream = stream.unwrap();
+        stream.set_zero_linger().unwrap();
+        Self::over(stream)
+    }
+
     /// Connects with TLS, asking for `localhost`.
     pub(crate) async fn tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
         let stream = within("a connection", TcpStream::connect(address)).await;
