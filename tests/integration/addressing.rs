@@ -21,13 +21,6 @@ async fn get(scene: &Scene, target: &str, fields: &str) -> Message {
     raw(scene, &head).await
 }
 
-/// The end of the problem's `type`.
-fn reason(problem: &[u8]) -> String {
-    let problem: serde_json::Value = serde_json::from_slice(problem).unwrap_or_default();
-    let of_type = problem["type"].as_str().unwrap_or_default();
-    of_type.replace("urn:attache:problem:", "")
-}
-
 /// Nobody was connected to.
 fn untouched(scene: &Scene) -> bool {
     scene.origin.tally().accepted == 0
@@ -159,16 +152,16 @@ async fn dot_segments_backslashes_and_control_bytes_are_refused_under_any_decodi
         let over_http2 = http2.get(&format!("/orders{path}")).await;
 
         assert_eq!(
-            (by_path.status(), reason(&by_path.body).as_str()),
+            (by_path.status(), by_path.reason().as_str()),
             (400, "bad-path"),
             "{path}"
         );
         assert_eq!(
-            (by_field.status(), reason(&by_field.body).as_str()),
+            (by_field.status(), by_field.reason().as_str()),
             (400, "bad-path"),
             "{path}"
         );
-        assert_eq!(reason(&over_http2.body), "bad-path", "{path}");
+        assert_eq!(over_http2.reason(), "bad-path", "{path}");
     }
     assert!(untouched(&scene));
 }
@@ -191,7 +184,7 @@ async fn a_target_that_is_no_path_is_refused() {
         let answer = raw(&scene, &format!("{line}\r\nHost: localhost\r\n\r\n")).await;
         assert_eq!(answer.status(), 400, "{line}");
         assert!(
-            ["bad-path", "bad-request"].contains(&reason(&answer.body).as_str()),
+            ["bad-path", "bad-request"].contains(&answer.reason().as_str()),
             "{line}"
         );
     }
@@ -214,17 +207,13 @@ async fn an_id_is_compared_byte_for_byte_and_what_is_unknown_is_not_found() {
     ] {
         let answer = get(&scene, target, "").await;
         assert_eq!(
-            (answer.status(), reason(&answer.body).as_str()),
+            (answer.status(), answer.reason().as_str()),
             (404, "no-such-connector"),
             "{target}"
         );
     }
     let answer = get(&scene, "/orders/x", "Connector-Id: nobody\r\n").await;
-    assert_eq!(
-        reason(&answer.body),
-        "no-such-connector",
-        "the header decides"
-    );
+    assert_eq!(answer.reason(), "no-such-connector", "the header decides");
     assert!(untouched(&scene));
 }
 
@@ -244,7 +233,7 @@ async fn connector_id_given_twice_or_empty_or_malformed_is_refused() {
     ] {
         let answer = get(&scene, "/orders/x", fields).await;
         assert_eq!(
-            (answer.status(), reason(&answer.body).as_str()),
+            (answer.status(), answer.reason().as_str()),
             (400, "bad-request"),
             "{fields:?}"
         );

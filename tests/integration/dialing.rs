@@ -33,12 +33,10 @@ async fn heard(stage: &Stage, url: &str, addresses: &[&str], trust: &str) -> Ans
 
 /// The status, the reason, and what `Proxy-Status` says (RFC 9209 §2.3).
 fn refusal(answered: &Answered) -> (u16, String, String) {
-    let problem = answered.json();
-    let of_type = problem["type"].as_str().unwrap_or_default();
     let status = answered.field("proxy-status").unwrap();
     (
         answered.status.as_u16(),
-        of_type.replace("urn:attache:problem:", ""),
+        answered.reason(),
         status.replace("attache; error=", ""),
     )
 }

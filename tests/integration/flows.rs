@@ -3,7 +3,15 @@
 //! The project ships an export of its own in `tests/flows`; those of real flows are read from
 //! beside the project where they are to be had.
 
+use std::path::{Path, PathBuf};
+
+use crate::support::client::Client;
+use crate::support::exchange::Recorded;
 use crate::support::flow::{self, Activity, FlowRequest};
+use crate::support::message::Message;
+use crate::support::scene::{CREDENTIAL, Plan, Scene};
+use crate::support::tls::Protocols;
+use crate::support::wire::Wire;
 
 /// What the templates of all exports stand for.
 fn value(expression: &str) -> Option<String> {
@@ -84,13 +92,21 @@ fn what_is_encoded_already_is_not_encoded_twice() {
     );
 }
 
-#[test]
-fn real_exports_are_read_whatever_mistakes_they_hold() {
+/// The exports of real flows; says where to put them if there are none.
+fn real_exports() -> Vec<PathBuf> {
     let exports = flow::real_exports();
     if exports.is_empty() {
-        eprintln!("no real flow exports beside the project: only the shipped one is tested");
+        eprintln!(
+            "no exports of real flows in ../shared/flows beside the project: only the shipped one \
+             in tests/flows is tested"
+        );
     }
-    for path in exports {
+    exports
+}
+
+#[test]
+fn real_exports_are_read_whatever_mistakes_they_hold() {
+    for path in real_exports() {
         let export = flow::read(&path);
 
         let found = requests(&flow::activities(&export));
@@ -100,5 +116,124 @@ fn real_exports_are_read_whatever_mistakes_they_hold() {
             assert!(!request.target.contains(['{', ' ']), "{request:?}");
             assert!(!request.target.starts_with('/'), "{request:?}");
         }
+    }
+}
+
+/// The request as a flow runtime writes it, to the connector `orders`.
+fn written(request: &FlowRequest) -> String {
+    let FlowRequest { method, target, .. } = request;
+    let mut text = format!("{method} /orders/{target} HTTP/1.1\r\nHost: localhost\r\n");
+    for (name, value) in &request.fields {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !request.body.is_empty() {
+        text += &format!("Content-Length: {}\r\n", request.body.len());
+    }
+    text + "\r\n" + &request.body
+}
+
+/// What arrived is what was sent, and the credential.
+fn check(sent: &FlowRequest, arrived: &Message) {
+    let start = format!("{} /base/{} HTTP/1.1", sent.method, sent.target);
+    assert_eq!(arrived.start, start);
+    for (name, value) in &sent.fields {
+        let bytes: String = value.bytes().map(char::from).collect();
+        assert_eq!(arrived.field(name), Some(&*bytes), "{start}");
+    }
+    assert_eq!(arrived.body, sent.body.as_bytes(), "{start}");
+    assert_eq!(arrived.field("authorization"), Some(CREDENTIAL));
+    let ours = [
+        "authorization",
+        "host",
+        "via",
+        "x-request-id",
+        "content-length",
+    ];
+    let others = arrived.fields.iter().filter(|(name, _)| {
+        let sent = sent
+            .fields
+            .iter()
+            .any(|(of, _)| of.eq_ignore_ascii_case(name));
+        !sent && !ours.contains(&&*name.to_lowercase())
+    });
+    assert_eq!(others.count(), 0, "{arrived:?}");
+}
+
+/// Sends every request of an export as exact bytes, and compares what arrives byte for byte.
+async fn carry(export: &Path) {
+    let requests = requests(&flow::activities(&flow::read(export)));
+    let scene = Scene::start(Plan {
+        base: "/base/",
+        ..Plan::new()
+    })
+    .await;
+    let mut wire = Wire::plain(scene.gateway.flows()).await;
+
+    for request in &requests {
+        wire.write(written(request)).await;
+        assert_eq!(wire.answer().await.status(), 200, "{request:?}");
+    }
+
+    let arrived = scene.origin.wire();
+    assert_eq!(arrived.len(), requests.len());
+    for (sent, arrived) in requests.iter().zip(&arrived) {
+        check(sent, arrived);
+    }
+}
+
+/// The same over HTTP/2 on both sides.
+async fn carry_over_http2(export: &Path) {
+    let requests = requests(&flow::activities(&flow::read(export)));
+    let scene = Scene::start(Plan {
+        base: "/base/",
+        protocols: Protocols::Http2,
+        ..Plan::new()
+    })
+    .await;
+    let mut client = Client::http2(scene.gateway.flows()).await;
+
+    for request in &requests {
+        let fields: Vec<_> = request
+            .fields
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_str()))
+            .collect();
+        let target = format!("/orders/{}", request.target);
+        let body = request.body.clone();
+        let answered = client.call(&request.method, &target, &fields, body).await;
+        assert_eq!(answered.status, 200, "{request:?}");
+    }
+
+    let arrived = scene.origin.requests();
+    assert_eq!(arrived.len(), requests.len());
+    for (sent, arrived) in requests.iter().zip(&arrived) {
+        let Recorded {
+            method,
+            target,
+            body,
+            ..
+        } = arrived;
+        assert_eq!(
+            (method, body.as_slice()),
+            (&sent.method, sent.body.as_bytes())
+        );
+        assert_eq!(*target, format!("/base/{}", sent.target));
+        assert_eq!(arrived.field("authorization"), Some(CREDENTIAL));
+    }
+}
+
+#[tokio::test]
+async fn every_request_of_the_shipped_export_arrives_byte_for_byte() {
+    for export in flow::own_exports() {
+        carry(&export).await;
+        carry_over_http2(&export).await;
+    }
+}
+
+#[tokio::test]
+async fn every_request_of_a_real_export_arrives_byte_for_byte() {
+    for export in real_exports() {
+        carry(&export).await;
+        carry_over_http2(&export).await;
     }
 }

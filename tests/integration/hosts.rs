@@ -12,13 +12,6 @@ async fn raw(scene: &Scene, head: &str) -> Message {
     wire.answer().await
 }
 
-/// The end of the problem's `type`.
-fn reason(problem: &[u8]) -> String {
-    let problem: serde_json::Value = serde_json::from_slice(problem).unwrap_or_default();
-    let of_type = problem["type"].as_str().unwrap_or_default();
-    of_type.replace("urn:attache:problem:", "")
-}
-
 /// Nobody was connected to.
 fn untouched(scene: &Scene) -> bool {
     scene.origin.tally().accepted == 0
@@ -45,7 +38,7 @@ async fn a_host_that_is_missing_doubled_malformed_or_not_ours_is_refused() {
     ] {
         let answer = raw(&scene, &format!("GET /orders/x HTTP/1.1\r\n{hosts}\r\n")).await;
         assert_eq!(
-            (answer.status(), reason(&answer.body).as_str()),
+            (answer.status(), answer.reason().as_str()),
             (400, "bad-host"),
             "{hosts:?}"
         );
@@ -106,7 +99,7 @@ async fn an_absolute_target_is_carried_where_its_host_is_ours_and_hosts_agree() 
     ] {
         let answer = raw(&scene, &absolute(target, host)).await;
         assert_eq!(
-            (answer.status(), reason(&answer.body).as_str()),
+            (answer.status(), answer.reason().as_str()),
             (400, "bad-host"),
             "{target} {host}"
         );
@@ -127,6 +120,6 @@ async fn an_http2_authority_that_differs_from_host_is_refused() {
         .call("GET", "/orders/x", &[("host", "localhost")], "")
         .await;
 
-    assert_eq!(reason(&answered.body), "bad-host");
+    assert_eq!(answered.reason(), "bad-host");
     assert!(untouched(&scene));
 }

@@ -9,6 +9,7 @@ mod support;
 
 mod addressing;
 mod answer_heads;
+mod answers;
 mod bad_origins;
 mod canaries;
 mod certificates;
@@ -29,6 +30,7 @@ mod oidc;
 mod oidc_flows;
 mod pools;
 mod protocols;
+mod refusals;
 mod separation;
 mod serve;
 mod size_limits;

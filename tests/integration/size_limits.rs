@@ -1,13 +1,11 @@
 //! Nothing is taken in without a bound: heads, bodies, connections, requests in flight.
 
-use http::StatusCode;
 use tokio::sync::mpsc;
 
 use crate::support::answer::Answer;
 use crate::support::body::Outgoing;
 use crate::support::client::{Answered, Client};
 use crate::support::exchange::Progress;
-use crate::support::message::Message;
 use crate::support::origin;
 use crate::support::scene::{Plan, Scene};
 use crate::support::tls::Protocols;
@@ -38,21 +36,7 @@ fn refusal(answered: &Answered) -> (u16, String) {
         answered.field("content-type"),
         Some("application/problem+json")
     );
-    let problem = answered.json();
-    let of_type = problem["type"].as_str().unwrap_or_default();
-    let reason = of_type.replace("urn:attache:problem:", "");
-    (answered.status.as_u16(), reason)
-}
-
-fn refusal_on_wire(answer: &Message) -> (u16, String) {
-    let answered = Answered {
-        status: StatusCode::from_u16(answer.status()).unwrap(),
-        version: http::Version::HTTP_11,
-        fields: answer.fields.clone(),
-        body: answer.body.clone(),
-        trailers: Vec::new(),
-    };
-    refusal(&answered)
+    (answered.status.as_u16(), answered.reason())
 }
 
 #[tokio::test]
@@ -146,8 +130,8 @@ async fn a_head_over_head_bytes_max_is_refused_with_a_problem() {
         let mut wire = Wire::plain(scene.gateway.flows()).await;
         // It may be refused before all of it is written.
         let _ = wire.try_write(&head).await;
-        let answer = wire.answer().await;
-        assert_eq!(refusal_on_wire(&answer), (431, "head-too-large".to_owned()));
+        let answered = Answered::from(wire.answer().await);
+        assert_eq!(refusal(&answered), (431, "head-too-large".to_owned()));
     }
     assert_eq!(scene.origin.tally().accepted, 0);
 }

@@ -26,12 +26,6 @@ fn silent_at_times() -> Handler {
     })
 }
 
-fn reason(answered: &Answered) -> String {
-    let problem = answered.json();
-    let of_type = problem["type"].as_str().unwrap_or_default();
-    of_type.replace("urn:attache:problem:", "")
-}
-
 #[tokio::test]
 async fn an_origin_that_never_shakes_hands_is_given_up_after_connect() {
     let stage = Stage::new();
@@ -43,7 +37,7 @@ async fn an_origin_that_never_shakes_hands_is_given_up_after_connect() {
     let answered = gateway.get("/orders/x").await;
 
     assert_eq!(answered.status, 504);
-    assert_eq!(reason(&answered), "origin-timeout");
+    assert_eq!(answered.reason(), "origin-timeout");
     let error = Some("attache; error=connection_timeout");
     assert_eq!(answered.field("proxy-status"), error);
     assert_eq!(answered.json()["may_have_reached_origin"], false);
@@ -63,7 +57,7 @@ async fn an_origin_that_never_answers_is_given_up_after_response_head() {
         let next = scene.gateway.get("/orders/x").await;
 
         assert_eq!((answered.status.as_u16(), next.status.as_u16()), (504, 200));
-        assert_eq!(reason(&answered), "origin-timeout");
+        assert_eq!(answered.reason(), "origin-timeout");
         let error = Some("attache; error=http_response_timeout");
         assert_eq!(answered.field("proxy-status"), error);
         assert_eq!(answered.json()["may_have_reached_origin"], true);
@@ -145,7 +139,7 @@ async fn a_body_that_stalls_is_answered_with_408() {
         let answered = http2.call("POST", "/orders/x", &[], body).await;
 
         assert_eq!((answer.status(), answered.status.as_u16()), (408, 408));
-        assert_eq!(reason(&answered), "client-timeout");
+        assert_eq!(answered.reason(), "client-timeout");
         assert!(wire.is_closed().await, "half a body is no next request");
         assert_eq!(scene.origin.tally().whole, 0);
         drop(pen);

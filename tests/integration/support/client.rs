@@ -17,7 +17,7 @@ use tokio_rustls::TlsConnector;
 
 use super::body::Outgoing;
 use super::exchange::texts;
-use super::message;
+use super::message::{self, Message};
 use super::wire::ReadWrite;
 use super::within;
 
@@ -193,9 +193,26 @@ impl Answered {
         String::from_utf8_lossy(&self.body).into_owned()
     }
 
+    /// Why the gateway refused: the end of the problem's `type`; empty if it is no problem of its.
+    pub(crate) fn reason(&self) -> String {
+        message::reason(&self.body)
+    }
+
     /// The content as JSON.
     pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
+    }
+}
+
+impl From<Message> for Answered {
+    fn from(message: Message) -> Self {
+        Self {
+            status: StatusCode::from_u16(message.status()).unwrap(),
+            version: Version::HTTP_11,
+            fields: message.fields,
+            body: message.body,
+            trailers: message.trailers,
+        }
     }
 }
 

@@ -65,10 +65,23 @@ impl Message {
         found.first().copied()
     }
 
+    /// Why the gateway refused: the end of the problem's `type`; empty if it is no problem of its.
+    pub(crate) fn reason(&self) -> String {
+        reason(&self.body)
+    }
+
     /// The content as text.
     pub(crate) fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }
+}
+
+/// The reason that a problem document of the gateway's gives; empty if `content` is none.
+pub(crate) fn reason(content: &[u8]) -> String {
+    let problem: serde_json::Value = serde_json::from_slice(content).unwrap_or_default();
+    let of_type = problem["type"].as_str().unwrap_or_default();
+    let reason = of_type.strip_prefix("urn:attache:problem:");
+    reason.unwrap_or_default().to_owned()
 }
 
 /// Every value of `name` among `fields`, in order; names are compared without case.
