@@ -13,7 +13,9 @@ use crate::config::{Config, ServerTls, Tokens, Trust};
 use crate::connector::{Connector, Http2, Origin, ResourceDomain, Revision, Scheme};
 use crate::credential::{self, Credentials};
 use crate::dial::AddressPolicy;
-use crate::directory::{ConnectorState, Directory, Entry, PoolId, Settings, Snapshot, Upstream};
+use crate::directory::{
+    ConnectorState, Directory, Entry, PoolId, Retired, Settings, Snapshot, Upstream,
+};
 use crate::metrics::{CertificateExpiry, Metrics};
 use crate::tls::client::{ClientTls, Generation, TrustAnchors};
 use crate::tls::server::{Protocols, ServerIdentity};
@@ -44,7 +46,7 @@ struct Ground {
     anchors: TrustAnchors,
     credential_settings: credential::Settings,
     identities: HashMap<IdentityKey, ClientTls>,
-    pools: HashMap<(Origin, Generation), PoolId>,
+    pools: HashMap<(Origin, Generation), (PoolId, Retired)>,
     next_pool: u64,
 }
 
@@ -162,11 +164,6 @@ impl Publisher {
                 return Err(error);
             }
         };
-        let used: HashSet<PoolId> = next
-            .entries
-            .values()
-            .map(|entry| entry.upstream.pool)
-            .collect();
         ground.forget_unused(&next);
         let live = next.entries.clone();
         self.directory.publish(next);
@@ -182,8 +179,6 @@ impl Publisher {
         }
         self.metrics.retain(|id| live.contains_key(id));
         tell_expiries(&self.metrics, config);
-        let before = previous.entries.values().map(|entry| entry.upstream.pool);
-        let retired: HashSet<PoolId> = before.filter(|pool| !used.contains(pool)).collect();
         *published = Published {
             trust: config.trust.clone(),
             tokens: config.tokens,
@@ -191,7 +186,7 @@ impl Publisher {
             system: published.system.clone(),
             ground,
         };
-        Ok(retired.into_iter().collect())
+        Ok(retire_pools(&previous, &self.directory.current()))
     }
 
     /// Forgets what a publication that failed has noted on its way: series of connectors that do
@@ -202,6 +197,25 @@ impl Publisher {
         let sources = previous.entries.values().map(|entry| &entry.source);
         self.credentials.hold(published.tokens.entries_max, sources);
     }
+}
+
+/// Retires the pools of `previous` that nothing in `current` leads to.
+fn retire_pools(previous: &Snapshot, current: &Snapshot) -> Vec<PoolId> {
+    let upstreams = |snapshot: &Snapshot| -> HashMap<PoolId, Retired> {
+        let upstreams = snapshot.entries.values().map(|entry| &entry.upstream);
+        upstreams
+            .map(|upstream| (upstream.pool, upstream.retired.clone()))
+            .collect()
+    };
+    let used = upstreams(current);
+    let before = upstreams(previous).into_iter();
+    before
+        .filter(|(pool, _)| !used.contains_key(pool))
+        .map(|(pool, retired)| {
+            retired.retire();
+            pool
+        })
+        .collect()
 }
 
 /// Whether entries of the previous snapshot may stand for connectors that did not change.
@@ -330,13 +344,14 @@ impl Ground {
         Ok(identity)
     }
 
-    fn pool(&mut self, origin: &Origin, tls: &ClientTls) -> PoolId {
+    fn pool(&mut self, origin: &Origin, tls: &ClientTls) -> (PoolId, Retired) {
         let next_pool = &mut self.next_pool;
         let key = (origin.clone(), tls.generation());
-        *self.pools.entry(key).or_insert_with(|| {
+        let pool = self.pools.entry(key).or_insert_with(|| {
             *next_pool += 1;
-            PoolId(*next_pool)
-        })
+            (PoolId(*next_pool), Retired::default())
+        });
+        pool.clone()
     }
 
     /// Drops what no entry of `published` is built on.
@@ -353,7 +368,7 @@ impl Ground {
             .collect();
         self.identities
             .retain(|_, identity| used.contains(&identity.generation()));
-        self.pools.retain(|_, pool| pools.contains(pool));
+        self.pools.retain(|_, (pool, _)| pools.contains(pool));
     }
 }
 

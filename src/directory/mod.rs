@@ -7,6 +7,7 @@
 //! never changes: an edit publishes another one.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 use http::HeaderValue;
@@ -79,6 +80,8 @@ pub struct Upstream {
     pub tls: ClientTls,
     /// The pool its connections lie in.
     pub pool: PoolId,
+    /// Whether that pool is retired.
+    pub retired: Retired,
     /// The origin's authority, for HTTP/2.
     pub authority: Authority,
     /// The same for `Host`.
@@ -90,12 +93,32 @@ pub struct Upstream {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PoolId(pub u64);
 
+/// Whether a pool is retired: no connector leads to it any more, and no connection goes back to it.
+#[derive(Clone, Debug, Default)]
+pub struct Retired(Arc<AtomicBool>);
+
+impl Retired {
+    /// Retires the pool, for all who hold this.
+    pub fn retire(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// Whether it is retired.
+    pub fn is_retired(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 impl Upstream {
     /// Puts an upstream together.
     ///
     /// Returns `None` if the origin's authority cannot stand in a request; [`Origin`] makes sure
     /// that it can.
-    pub fn new(resource: ResourceDomain, tls: ClientTls, pool: PoolId) -> Option<Self> {
+    pub fn new(
+        resource: ResourceDomain,
+        tls: ClientTls,
+        (pool, retired): (PoolId, Retired),
+    ) -> Option<Self> {
         let origin: &Origin = resource.origin();
         let authority = Authority::try_from(origin.authority()).ok()?;
         let host = HeaderValue::from_str(origin.authority()).ok()?;
@@ -103,6 +126,7 @@ impl Upstream {
             resource,
             tls,
             pool,
+            retired,
             authority,
             host,
         })

@@ -29,9 +29,8 @@ use super::forward::Outbound;
 use super::io::{Io, Meter, Patience, Signal};
 use super::sweep::Side;
 use super::worker::Worker;
-use crate::connector::Upstream as Limits;
 use crate::dial::{DialError, Dialed, Protocol};
-use crate::directory::{ConnectionPermit, ConnectorState, Entry, PoolId};
+use crate::directory::{ConnectionPermit, ConnectorState, Entry, PoolId, Retired};
 use crate::metrics::ConnectionState;
 
 /// The most idle connections a worker keeps; the least recently used goes first.
@@ -120,6 +119,7 @@ pub(crate) struct Shared {
 #[derive(Debug)]
 struct Link {
     pool: PoolId,
+    retired: Retired,
     /// The worker whose runtime drives it.
     home: Arc<Worker>,
     meter: Arc<Meter>,
@@ -224,7 +224,6 @@ async fn dial(
     limit: Duration,
 ) -> Result<Carrier, CheckoutError> {
     let upstream = &entry.upstream;
-    let limits = entry.connector.upstream;
     let _dialing = Dialing::begin(&worker.pool, upstream.pool);
     let policy = worker.directory().current().settings.policy.clone();
     let dialed = worker
@@ -233,14 +232,12 @@ async fn dial(
         .await
         .map_err(CheckoutError::Dial)?;
     worker.pool.learn(upstream.pool, dialed.protocol);
-    let carrier = open(worker, upstream.pool, &limits, dialed, permit)
-        .await
-        .map_err(|error| {
-            CheckoutError::Dial(DialError::Tls {
-                host: upstream.resource.origin().host(),
-                source: std::io::Error::other(error),
-            })
-        })?;
+    let carrier = open(worker, entry, dialed, permit).await.map_err(|error| {
+        CheckoutError::Dial(DialError::Tls {
+            host: upstream.resource.origin().host(),
+            source: std::io::Error::other(error),
+        })
+    })?;
     if let Carrier::Http2(shared) = &carrier {
         worker.pool.share(upstream.pool, Arc::clone(shared));
     }
@@ -250,11 +247,11 @@ async fn dial(
 /// Puts HTTP on a stream and starts the task that drives it.
 async fn open(
     worker: &Arc<Worker>,
-    pool: PoolId,
-    limits: &Limits,
+    entry: &Entry,
     dialed: Dialed,
     permit: ConnectionPermit,
 ) -> hyper::Result<Carrier> {
+    let (upstream, limits) = (&entry.upstream, &entry.connector.upstream);
     let meter = Meter::new(worker.tick.clone());
     // Between requests the pool decides how long a connection lives, and the answer's head has
     // an exact limit of its own; only an origin that takes nothing is the sweep's matter.
@@ -266,7 +263,8 @@ async fn open(
     let watch = worker.sweep.watch(&meter, patience, Side::Upstream);
     let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
     let link = |task| Link {
-        pool,
+        pool: upstream.pool,
+        retired: upstream.retired.clone(),
         home: Arc::clone(worker),
         meter: Arc::clone(&meter),
         task,
@@ -359,6 +357,10 @@ impl Pool {
 
     fn give_back(&self, idle: Idle) {
         let mut lanes = self.lock();
+        // Asked under the lock: whoever retires a pool marks it first and empties its lane then.
+        if idle.link.retired.is_retired() {
+            return;
+        }
         if self.idle.fetch_add(1, Ordering::Relaxed) >= IDLE_CONNECTIONS_MAX {
             self.drop_oldest(&mut lanes);
         }
@@ -448,7 +450,8 @@ impl Drop for Dialing<'_> {
 
 impl Link {
     fn is_usable(&self, now: Duration, idle_since: Duration) -> bool {
-        now.saturating_sub(self.born) < self.age_max
+        !self.retired.is_retired()
+            && now.saturating_sub(self.born) < self.age_max
             && now.saturating_sub(idle_since) < self.idle_timeout
     }
 }
@@ -456,7 +459,7 @@ impl Link {
 impl Shared {
     /// Takes a stream, if the connection is fit for another.
     fn try_join(&self, now: Duration) -> bool {
-        if self.sender.is_closed() || now.saturating_sub(self.link.born) >= self.link.age_max {
+        if self.sender.is_closed() || !self.link.is_usable(now, now) {
             return false;
         }
         self.streams
