@@ -32,6 +32,7 @@ mod pools;
 mod protocols;
 mod refusals;
 mod separation;
+mod reload;
 mod serve;
 mod size_limits;
 mod stand_ins;
