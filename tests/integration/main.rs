@@ -33,6 +33,7 @@ mod protocols;
 mod refusals;
 mod separation;
 mod reload;
+mod reload_settings;
 mod serve;
 mod size_limits;
 mod stand_ins;
