@@ -26,6 +26,7 @@ mod grants;
 mod hanging_up;
 mod heads;
 mod hosts;
+mod inbound;
 mod oidc;
 mod oidc_flows;
 mod pools;
