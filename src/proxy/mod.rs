@@ -101,7 +101,8 @@ async fn answer(
     let carried = carry(&worker, &caller, &meter, flow, body, &mut observation).await;
     let mut close = worker.plane().is_draining();
     let mut response = match carried {
-        Ok(carried) => {
+        Ok(None) => respond::last_hop(observation),
+        Ok(Some(carried)) => {
             observation.answered(carried.answer.response.status());
             let taking = (version == Version::HTTP_2).then(|| Taking::new(&meter));
             respond::relay(carried, taking, observation)
@@ -120,7 +121,7 @@ async fn answer(
     response
 }
 
-/// A request's way to its origin.
+/// A request's way to its origin; `None` if it may go no further than here (RFC 9110 §7.6.2).
 async fn carry(
     worker: &Arc<Worker>,
     caller: &Caller,
@@ -128,7 +129,7 @@ async fn carry(
     flow: request::Parts,
     body: Incoming,
     observation: &mut Observation,
-) -> Result<Carried, Refusal> {
+) -> Result<Option<Carried>, Refusal> {
     let plane = worker.plane();
     let (permit, body) = {
         let snapshot = plane.directory.current();
@@ -141,6 +142,9 @@ async fn carry(
         let route = resolve::resolve(&flow, caller, &snapshot)?;
         observation.resolved(&route.entry);
         let permit = authorize::authorize(principal, route, &flow, &plane.via)?;
+        if rewrite::is_last_hop(&flow) {
+            return Ok(None);
+        }
         let place = admit::admit(&plane.in_flight, &body, &settings.limits)?;
         let body_bytes_max = settings.limits.request_body_bytes_max;
         let body = Outbound::new(body, body_bytes_max, settings.timeouts.body, meter);
@@ -158,11 +162,11 @@ async fn carry(
     let request = rewrite::rewrite(flow, &permit, injected, body)?;
     observation.forwarding();
     let answer = forward::forward(worker, &permit, request).await?;
-    Ok(Carried {
+    Ok(Some(Carried {
         answer,
         upload,
         permit,
-    })
+    }))
 }
 
 /// Gets the credential that the permitted request is to carry.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Response};
+use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -163,6 +163,20 @@ fn relocate(headers: &mut HeaderMap, permit: &Permit) {
     if let Ok(ours) = HeaderValue::try_from(ours) {
         headers.insert(header::LOCATION, ours);
     }
+}
+
+/// Answers OPTIONS in the origin's place (RFC 9110 §7.6.2, §9.3.7).
+pub(crate) fn last_hop(mut observation: Observation) -> Response<Relay> {
+    observation.answered(StatusCode::NO_CONTENT);
+    let mut response = Response::new(Relay {
+        source: Source::Problem(None),
+        observation,
+    });
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response
+        .headers_mut()
+        .insert(header::ALLOW, CARRIED_METHODS);
+    response
 }
 
 /// A problem document (RFC 9457).

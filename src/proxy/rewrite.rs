@@ -98,11 +98,12 @@ pub(crate) struct Injected<'a> {
 
 /// Builds the head that the origin receives.
 pub(crate) fn rewrite(
-    flow: request::Parts,
+    mut flow: request::Parts,
     permit: &Permit,
     injected: Injected<'_>,
     body: Outbound,
 ) -> Result<Request<Outbound>, Refusal> {
+    count_hop(&mut flow);
     let connector = &permit.entry().connector;
     let named = connection_options(&flow.headers);
     let takes_trailers = accepts_trailers(&flow.headers);
@@ -160,6 +161,28 @@ pub(crate) fn rewrite(
     *request.uri_mut() = Uri::from(permit.target().clone());
     *request.headers_mut() = headers;
     Ok(request)
+}
+
+/// The hops that OPTIONS may still take. Other methods have no use for the field, and TRACE is not
+/// carried (RFC 9110 §7.6.2).
+fn hops_left(flow: &request::Parts) -> Option<u64> {
+    if flow.method != Method::OPTIONS {
+        return None;
+    }
+    let value = flow.headers.get(header::MAX_FORWARDS)?;
+    value.to_str().ok()?.parse().ok()
+}
+
+/// Whether the request may go no further than here.
+pub(crate) fn is_last_hop(flow: &request::Parts) -> bool {
+    hops_left(flow) == Some(0)
+}
+
+fn count_hop(flow: &mut request::Parts) {
+    if let Some(hops) = hops_left(flow) {
+        let left = HeaderValue::from(hops.saturating_sub(1));
+        flow.headers.insert(header::MAX_FORWARDS, left);
+    }
 }
 
 /// Whether the client reads trailers (RFC 9110 §10.1.4).

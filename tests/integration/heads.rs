@@ -271,6 +271,33 @@ async fn via_is_added_behind_the_flows_own_and_names_no_host() {
 }
 
 #[tokio::test]
+async fn options_goes_no_further_than_max_forwards_says() {
+    // RFC 9110 §7.6.2; protocol.md, line 7.
+    let scene = Scene::plain().await;
+    let mut client = Client::http1(scene.gateway.flows()).await;
+    let hops = |count| [("max-forwards", count)];
+
+    let here = client.call("OPTIONS", "/orders/x", &hops("0"), "").await;
+    let there = client.call("OPTIONS", "/orders/x", &hops("7"), "").await;
+    let other = client.call("GET", "/orders/x", &hops("0"), "").await;
+    let refused = client.call("OPTIONS", "/nobody/x", &hops("0"), "").await;
+
+    assert_eq!(here.status, 204);
+    assert!(here.field("allow").unwrap().contains("OPTIONS"));
+    assert_eq!(
+        (there.text(), other.text()),
+        ("ok".to_owned(), "ok".to_owned())
+    );
+    assert_eq!(refused.status, 404);
+    let arrived = scene.origin.wire();
+    let counts: Vec<_> = arrived
+        .iter()
+        .map(|message| message.field("max-forwards"))
+        .collect();
+    assert_eq!(counts, [Some("6"), Some("0")]);
+}
+
+#[tokio::test]
 async fn forwarded_is_said_only_where_the_connector_asks_for_it() {
     // RFC 7239 §4.
     let scene = Scene::start(Plan {
