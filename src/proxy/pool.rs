@@ -78,31 +78,32 @@ struct Idle {
     sender: http1::SendRequest<Outbound>,
     link: Link,
     since: Duration,
-    _gauge: IdleGauge,
+    _gauge: Gauge,
 }
 
-/// Counts a connection as idle for as long as it is.
+/// Counts an HTTP/1.1 connection as idle or busy for as long as it is.
 #[derive(Debug)]
-struct IdleGauge {
+struct Gauge {
+    counted: ConnectionState,
     state: Arc<ConnectorState>,
     worker: usize,
 }
 
-impl IdleGauge {
-    fn new(state: &Arc<ConnectorState>, worker: usize) -> Self {
-        let series = &state.series;
-        series.upstream_connection(worker, ConnectionState::Idle, 1);
+impl Gauge {
+    fn new(counted: ConnectionState, state: &Arc<ConnectorState>, worker: usize) -> Self {
+        state.series.upstream_connection(worker, counted, 1);
         Self {
+            counted,
             state: Arc::clone(state),
             worker,
         }
     }
 }
 
-impl Drop for IdleGauge {
+impl Drop for Gauge {
     fn drop(&mut self) {
         let series = &self.state.series;
-        series.upstream_connection(self.worker, ConnectionState::Idle, -1);
+        series.upstream_connection(self.worker, self.counted, -1);
     }
 }
 
@@ -113,6 +114,8 @@ pub(crate) struct Shared {
     link: Link,
     streams: AtomicUsize,
     idle_since_ms: AtomicU64,
+    /// Of the connector that it was dialled for.
+    state: Arc<ConnectorState>,
 }
 
 /// What a connection is, whatever it carries.
@@ -142,6 +145,8 @@ pub(crate) enum CheckoutError {
 #[derive(Debug)]
 pub(crate) struct Lease {
     carrier: Option<Carrier>,
+    /// Counts an HTTP/1.1 connection; one over HTTP/2 counts itself.
+    busy: Option<Gauge>,
     state: Arc<ConnectorState>,
     worker: usize,
 }
@@ -297,12 +302,15 @@ async fn open(
                 .handshake(io)
                 .await?;
             let task = drive(connection, &meter, (permit, watch));
-            Ok(Carrier::Http2(Arc::new(Shared {
+            let shared = Shared {
                 sender,
                 link: link(task),
                 streams: AtomicUsize::new(1),
                 idle_since_ms: AtomicU64::new(0),
-            })))
+                state: Arc::clone(&entry.state),
+            };
+            shared.count(ConnectionState::Busy, 1);
+            Ok(Carrier::Http2(Arc::new(shared)))
         }
     }
 }
@@ -462,17 +470,31 @@ impl Shared {
         if self.sender.is_closed() || !self.link.is_usable(now, now) {
             return false;
         }
-        self.streams
+        let before = self
+            .streams
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, |streams| {
                 (streams < STREAMS_MAX).then_some(streams + 1)
-            })
-            .is_ok()
+            });
+        if before == Ok(0) {
+            self.count(ConnectionState::Idle, -1);
+            self.count(ConnectionState::Busy, 1);
+        }
+        before.is_ok()
     }
 
     fn leave(&self, now: Duration) {
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.idle_since_ms.store(now_ms, Ordering::Release);
-        self.streams.fetch_sub(1, Ordering::AcqRel);
+        if self.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.count(ConnectionState::Busy, -1);
+            self.count(ConnectionState::Idle, 1);
+        }
+    }
+
+    /// One connection is one, however many requests it carries.
+    fn count(&self, state: ConnectionState, delta: i64) {
+        let series = &self.state.series;
+        series.upstream_connection(self.link.home.index, state, delta);
     }
 
     fn is_over(&self, now: Duration) -> bool {
@@ -482,13 +504,25 @@ impl Shared {
     }
 }
 
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let idle = *self.streams.get_mut() == 0;
+        let state = match idle {
+            true => ConnectionState::Idle,
+            false => ConnectionState::Busy,
+        };
+        self.count(state, -1);
+    }
+}
+
 impl Lease {
     fn new(carrier: Carrier, entry: &Entry, worker: &Arc<Worker>) -> Self {
         let state = Arc::clone(&entry.state);
-        let series = &state.series;
-        series.upstream_connection(worker.index, ConnectionState::Busy, 1);
+        let busy = matches!(carrier, Carrier::Http1 { .. })
+            .then(|| Gauge::new(ConnectionState::Busy, &state, worker.index));
         Self {
             carrier: Some(carrier),
+            busy,
             state,
             worker: worker.index,
         }
@@ -549,7 +583,8 @@ impl Lease {
             Some(Carrier::Http1 { sender, link }) => {
                 let home = Arc::clone(&link.home);
                 if !sender.is_closed() && !home.is_stopping() {
-                    let gauge = IdleGauge::new(&self.state, self.worker);
+                    self.busy = None;
+                    let gauge = Gauge::new(ConnectionState::Idle, &self.state, self.worker);
                     let since = home.clock().monotonic();
                     home.pool.give_back(Idle {
                         sender,
@@ -562,12 +597,6 @@ impl Lease {
             Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
             None => return,
         }
-        self.settle();
-    }
-
-    fn settle(&self) {
-        let series = &self.state.series;
-        series.upstream_connection(self.worker, ConnectionState::Busy, -1);
         self.state.tell_freed();
     }
 }
@@ -580,6 +609,6 @@ impl Drop for Lease {
             Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
             None => return,
         }
-        self.settle();
+        self.state.tell_freed();
     }
 }
