@@ -27,6 +27,7 @@ mod hanging_up;
 mod heads;
 mod hosts;
 mod inbound;
+mod observe;
 mod oidc;
 mod oidc_flows;
 mod pools;
