@@ -7,6 +7,7 @@
 
 mod support;
 
+mod access_log;
 mod addressing;
 mod answer_heads;
 mod answers;
@@ -27,6 +28,7 @@ mod hanging_up;
 mod heads;
 mod hosts;
 mod inbound;
+mod life;
 mod observe;
 mod oidc;
 mod oidc_flows;

@@ -70,6 +70,16 @@ impl Running {
         self.gateway().flow_addresses()[0]
     }
 
+    /// All of them, in the order they are listed.
+    pub(crate) fn all_flows(&self) -> &[SocketAddr] {
+        self.gateway().flow_addresses()
+    }
+
+    /// Where scrapers connect, if that is a place of its own.
+    pub(crate) fn metrics(&self) -> Option<SocketAddr> {
+        self.gateway().metrics_address()
+    }
+
     /// Where administrators connect.
     pub(crate) fn admin(&self) -> SocketAddr {
         self.gateway().admin_address()
