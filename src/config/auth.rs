@@ -10,7 +10,7 @@ use super::error::Problem;
 use super::files::{PAIR_KEYS, Plain, Use};
 use super::oauth;
 use super::reader::{Path, Reader, Section};
-use crate::connector::{Basic, ClientCertificate, Scheme, StaticHeader};
+use crate::connector::{Basic, ClientCertificate, RESERVED_FIELDS, Scheme, StaticHeader};
 
 pub(super) const AUTH_KEYS: &[&str] = &["none", "basic", "header", "client_certificate", "oauth2"];
 pub(super) const BASIC_KEYS: &[&str] = &["username", "password", "validation_url"];
@@ -21,30 +21,6 @@ const AUTH_FORM: &str = "none (in words, for an origin that asks for nothing), b
 
 /// The most fields that a token request carries beside its own.
 const HEADERS_MAX: usize = 20;
-
-/// Fields that belong to one connection, to the message's framing or content, or to the gateway
-/// (RFC 9110 §7.6.1, §7.8, §8; RFC 9112 §6): none of them can carry a credential.
-const REFUSED_FIELDS: &[&str] = &[
-    "connection",
-    "connector-id",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "max-forwards",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "via",
-];
 
 /// Reads `auth`, which must say exactly one scheme.
 pub(super) fn scheme<'d>(
@@ -163,7 +139,7 @@ fn field_name(text: &str) -> Result<HeaderName, Problem> {
     let name: HeaderName = text.parse().map_err(|_| Problem::MustBe(FIELD_FORM))?;
     // Some servers read `_` as `-`, so both are the same name here.
     let folded = name.as_str().replace('_', "-");
-    match REFUSED_FIELDS.contains(&folded.as_str()) || folded.starts_with("x-forwarded-") {
+    match RESERVED_FIELDS.contains(&folded.as_str()) || folded.starts_with("x-forwarded-") {
         true => Err(Problem::FieldRefused),
         false => Ok(name),
     }

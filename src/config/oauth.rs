@@ -9,7 +9,9 @@ use super::document::Node;
 use super::error::Problem;
 use super::files::{Plain, Use};
 use super::reader::{Path, Reader, Section};
-use crate::connector::{ClientAuthentication, ClientCertificate, GrantType, OAuth2};
+use crate::connector::{
+    ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_PARAMETERS,
+};
 use crate::secret::Secret;
 
 pub(super) const OAUTH2_KEYS: &[&str] = &[
@@ -29,19 +31,6 @@ pub(super) const OAUTH2_KEYS: &[&str] = &[
 ];
 /// The most parameters that a token request carries beside the standard ones.
 const PARAMETERS_MAX: usize = 50;
-
-/// What the gateway itself puts into a token request (RFC 6749 §§2.3, 4, 6; RFC 7521 §4.2).
-const STANDARD_PARAMETERS: &[&str] = &[
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "scope",
-    "username",
-    "password",
-    "refresh_token",
-];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Grant {
@@ -338,7 +327,7 @@ fn parameters<'d>(
         if entry.key.is_empty() || !entry.key.bytes().all(legal) {
             reader.fault(entry.at, path, Problem::MustBe(PARAMETER_FORM));
         }
-        let standard = STANDARD_PARAMETERS.iter().find(|name| **name == entry.key);
+        let standard = RESERVED_PARAMETERS.iter().find(|name| **name == entry.key);
         if let Some(name) = standard {
             reader.fault(entry.at, path, Problem::StandardParameter(name));
         }

@@ -16,8 +16,8 @@ mod scheme;
 pub use kind::{Custom, Kind};
 pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain};
 pub use scheme::{
-    Assertion, Basic, ClientAuthentication, ClientCertificate, GrantType, OAuth2, Scheme,
-    SigningAlgorithm, StaticHeader,
+    Assertion, Basic, ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_FIELDS,
+    RESERVED_PARAMETERS, Scheme, SigningAlgorithm, StaticHeader,
 };
 
 /// The longest connector ID, in bytes.

@@ -8,6 +8,44 @@ use http::HeaderName;
 use super::HttpsUrl;
 use crate::secret::Secret;
 
+/// Parameters of a token request that the gateway writes itself (RFC 6749 §§2.3.1, 4.3.2, 4.4.2, 6;
+/// RFC 7521 §4.2); none may be given twice (RFC 6749 §3.2).
+pub const RESERVED_PARAMETERS: &[&str] = &[
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "username",
+    "password",
+    "refresh_token",
+    "scope",
+];
+
+/// Fields that belong to one connection, to the message's framing or content, or to the gateway
+/// (RFC 9110 §7.6.1, §7.8, §8; RFC 9112 §6): none of them can carry a credential.
+pub const RESERVED_FIELDS: &[&str] = &[
+    "connection",
+    "connector-id",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+];
+
 /// One way of authentication, as an administrator configures it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scheme {

@@ -22,38 +22,10 @@ use serde_json::Value;
 use super::answer::{ErrorAnswer, TokenAnswer};
 use super::error::{Rejection, TokenError};
 use super::exchange::Line;
-use crate::connector::{ClientAuthentication, GrantType, OAuth2, StaticHeader};
+use crate::connector::{
+    ClientAuthentication, GrantType, OAuth2, RESERVED_FIELDS, RESERVED_PARAMETERS, StaticHeader,
+};
 use crate::secret::Secret;
-
-/// Parameters that the gateway sets itself (RFC 6749 §§2.3.1, 4.3.2, 4.4.2, 6; RFC 7521 §4.2).
-/// The configuration refuses them; here it is made sure of, whoever made the connector.
-pub(super) const RESERVED_PARAMETERS: &[&str] = &[
-    "grant_type",
-    "client_id",
-    "client_secret",
-    "client_assertion",
-    "client_assertion_type",
-    "username",
-    "password",
-    "refresh_token",
-    "scope",
-];
-
-/// Fields of the message's framing and content, likewise.
-const RESERVED_FIELDS: &[&str] = &[
-    "connection",
-    "content-encoding",
-    "content-length",
-    "content-type",
-    "expect",
-    "host",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 /// The crate's way to our own HTTP client.
 impl<'c> AsyncHttpClient<'c> for Line<'_> {
@@ -90,7 +62,8 @@ type Client = oauth2::Client<
 /// Why the crate has no token.
 pub(super) type Failure = RequestTokenError<TokenError, ErrorAnswer>;
 
-/// Checks that nothing configured repeats what the gateway itself sends.
+/// Checks that nothing configured repeats what the gateway itself sends. The configuration refuses
+/// it; here it is made sure of, whoever made the connector.
 ///
 /// # Errors
 ///

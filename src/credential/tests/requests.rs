@@ -232,7 +232,7 @@ async fn scope_parameters_and_fields_travel_as_written() {
 async fn a_parameter_of_the_gateways_own_is_not_sent_twice() {
     // RFC 6749 §3.2.
     let stage = Stage::new().await;
-    for name in oauth::RESERVED_PARAMETERS {
+    for name in crate::connector::RESERVED_PARAMETERS {
         let oauth2 = OAuth2 {
             token_parameters: BTreeMap::from([((*name).to_owned(), secret("x"))]),
             ..stage.oauth2()
