@@ -306,6 +306,9 @@ fn token_reports(directory: &Directory) -> Vec<TokenReport> {
             credential::TokenState::Fresh { expires_at, .. } => {
                 (TokenState::Fresh, Some(expires_at))
             }
+            credential::TokenState::Spent { expires_at, .. } => {
+                (TokenState::Spent, Some(expires_at))
+            }
         };
         Some(TokenReport {
             connector: id.to_string(),

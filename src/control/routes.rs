@@ -27,7 +27,7 @@ pub struct TokenReport {
     pub connector: String,
     /// Its token's state.
     pub state: TokenState,
-    /// When the token held now expires.
+    /// When the token held now expires or has expired.
     #[serde(serialize_with = "date_or_null")]
     pub expires_at: Option<SystemTime>,
 }
@@ -36,14 +36,12 @@ pub struct TokenReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TokenState {
-    /// None was needed so far.
+    /// None was obtained so far.
     Absent,
     /// One is held and may be used.
     Fresh,
-    /// The one held has expired.
+    /// The one held is used no more; the next flow obtains another.
     Spent,
-    /// The last token request failed.
-    Failed,
 }
 
 /// The body of `/readyz?verbose`.

@@ -55,12 +55,12 @@ impl Signer {
         let chain = certificates(&certificate.certificate_pem)?;
         let leaf = chain.first().ok_or(TlsError::NoCertificate)?;
         let key = private_key(certificate.private_key_pem.expose())?;
-        let (algorithm, key) = match assertion.algorithm {
-            SigningAlgorithm::Rs256 => (Algorithm::RS256, rsa_key(&key)),
-            SigningAlgorithm::Ps256 => (Algorithm::PS256, rsa_key(&key)),
-            SigningAlgorithm::Es256 => (Algorithm::ES256, p256_key(&key)),
+        let (algorithm, name, key) = match assertion.algorithm {
+            SigningAlgorithm::Rs256 => (Algorithm::RS256, "RS256", rsa_key(&key)),
+            SigningAlgorithm::Ps256 => (Algorithm::PS256, "PS256", rsa_key(&key)),
+            SigningAlgorithm::Es256 => (Algorithm::ES256, "ES256", p256_key(&key)),
         };
-        let key = key.ok_or_else(|| unfit(algorithm))?;
+        let key = key.ok_or(TlsError::UnfitKey { algorithm: name })?;
         let mut header = Header::new(algorithm);
         header.typ = Some(assertion.typ.clone());
         header.kid.clone_from(&assertion.key_id);
@@ -134,12 +134,6 @@ fn inner_key(pkcs8: &[u8]) -> Option<Vec<u8>> {
     let (_, info) = parse_der(pkcs8).ok()?;
     let key = info.as_sequence().ok()?.get(2)?;
     Some(key.as_slice().ok()?.to_vec())
-}
-
-fn unfit(algorithm: Algorithm) -> TlsError {
-    TlsError::KeyPair(rustls::Error::General(format!(
-        "the private key cannot sign {algorithm:?} assertions"
-    )))
 }
 
 #[cfg(test)]
@@ -287,7 +281,7 @@ mod tests {
             let refused = Signer::new(&pair(&key), &assertion(algorithm));
 
             assert!(
-                matches!(refused, Err(TlsError::KeyPair(_))),
+                matches!(refused, Err(TlsError::UnfitKey { .. })),
                 "{algorithm:?}"
             );
         }

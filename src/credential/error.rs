@@ -267,7 +267,8 @@ fn shows_a_secret(text: &str, secrets: &[&str]) -> bool {
         text.contains(*secret)
             || text.contains(&form)
             || text.contains(&form.replace('+', "%20"))
-            || text.contains(STANDARD.encode(secret).trim_end_matches('='))
+            || within_base64(secret).any(|encoded| text.contains(&encoded))
+            || within_base64(&form).any(|encoded| text.contains(&encoded))
     };
     text.contains("eyJ")
         || text.contains("Basic ")
@@ -275,6 +276,20 @@ fn shows_a_secret(text: &str, secrets: &[&str]) -> bool {
             .iter()
             .filter(|secret| !secret.is_empty())
             .any(shows)
+}
+
+/// What of the base64 of a text holds `secret` alone, at each of the three places within a group
+/// where it may begin: the client's identifier stands before it (RFC 6749 §2.3.1). A secret too
+/// short to fill a group has none.
+fn within_base64(secret: &str) -> impl Iterator<Item = String> {
+    (0..3_usize).filter_map(move |before| {
+        let shifted = [&[0; 2][..before], secret.as_bytes()].concat();
+        let first = (before * 8).div_ceil(6);
+        let end = shifted.len() * 8 / 6;
+        let encoded = STANDARD.encode(shifted);
+        let alone = encoded.get(first..end)?;
+        (alone.len() >= 4).then(|| alone.to_owned())
+    })
 }
 
 /// The beginning of `text` in the characters RFC 6749 §5.2 allows.
@@ -321,6 +336,11 @@ mod tests {
             "bad secret YTpiJS8rw6kg",
             "bad assertion eyJhbGciOi",
             "bad Basic YWJjOmRlZg==",
+            // client:a%3Ab%25%2F%2B%C3%A9+, as client_secret_basic sends it.
+            "bad Y2xpZW50OmElM0FiJTI1JTJGJTJCJUMzJUE5Kw==",
+            "bad eDphOmIlLyvDqSA=",
+            "bad eHg6YTpiJS8rw6kg",
+            "bad Y2M6YTpiJS8rw6kgIQ==",
         ] {
             let rejection = rejection("invalid_client", echo, &["", secret]);
 

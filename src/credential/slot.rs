@@ -56,8 +56,15 @@ pub(super) struct Surroundings {
 /// What a slot holds, for health reports. Never the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenState {
-    /// No token was obtained yet, or the last one is spent.
+    /// No token was obtained yet.
     Absent {
+        /// Whether a fetch is under way.
+        fetching: Fetching,
+    },
+    /// The last one is not attached any more; the next flow starts or joins a fetch.
+    Spent {
+        /// When its server stops accepting it, or has stopped.
+        expires_at: SystemTime,
         /// Whether a fetch is under way.
         fetching: Fetching,
     },
@@ -127,7 +134,13 @@ impl TokenSlot {
             true => Fetching::Now,
             false => Fetching::Not,
         };
-        TokenState::Absent { fetching }
+        match held.as_ref() {
+            None => TokenState::Absent { fetching },
+            Some(token) => TokenState::Spent {
+                expires_at: token.expires_at(),
+                fetching,
+            },
+        }
     }
 
     /// The hot path: one load, one look at the clock, no allocation.

@@ -53,6 +53,12 @@ pub enum TlsError {
     /// Key and certificate are not a pair, or of a kind that is not supported.
     #[error("certificate and private key do not belong together, or are of an unsupported kind")]
     KeyPair(#[source] rustls::Error),
+    /// The private key is not of the kind that an algorithm signs with.
+    #[error("the private key cannot make {algorithm} signatures")]
+    UnfitKey {
+        /// The algorithm (RFC 7518 §3.1).
+        algorithm: &'static str,
+    },
     /// The verifier for client certificates could not be built.
     #[error("client_ca holds no usable certificate authority")]
     ClientCa(#[source] rustls::server::VerifierBuilderError),

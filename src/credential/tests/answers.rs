@@ -13,7 +13,7 @@ async fn fresh_for(stage: &Stage, answer: Vec<u8>) -> Duration {
     stage.credentials.retire(&source);
     match state {
         Some(TokenState::Fresh { remaining, .. }) => remaining,
-        Some(TokenState::Absent { .. }) | None => Duration::ZERO,
+        Some(TokenState::Absent { .. } | TokenState::Spent { .. }) | None => Duration::ZERO,
     }
 }
 

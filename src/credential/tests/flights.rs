@@ -299,3 +299,27 @@ async fn a_retired_slot_is_not_found_again() {
     assert_eq!(authorization(&new), "Bearer token-2");
     assert!(matches!(old.state(), Some(TokenState::Fresh { .. })));
 }
+
+#[tokio::test]
+async fn a_spent_token_is_told_from_none() {
+    let stage = Stage::new().await;
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    let fetching = Fetching::Not;
+    assert_eq!(source.state(), Some(TokenState::Absent { fetching }));
+    source.obtain().await.expect("a token");
+    let Some(TokenState::Fresh {
+        remaining,
+        expires_at,
+    }) = source.state()
+    else {
+        panic!("it is fresh: {source:?}");
+    };
+
+    stage.turned.advance(remaining);
+
+    let spent = TokenState::Spent {
+        expires_at,
+        fetching,
+    };
+    assert_eq!(source.state(), Some(spent));
+}
