@@ -109,6 +109,8 @@ mod tests {
             &["check", "--confg", "a"],
             &["check", "--config"],
             &["check", "a.yaml"],
+            &["demo", "--listen", "0.0.0.0:0"],
+            &["demo", "--admin-listen", "localhost:0"],
         ] {
             let error = Arguments::try_parse_from(with_name(arguments)).unwrap_err();
             assert_eq!(error.exit_code(), 2, "{arguments:?}");

@@ -25,7 +25,7 @@ use tokio::time::{sleep, timeout};
 
 use super::host::HostRule;
 use super::{Control, routes};
-use crate::tls::server::ServerIdentity;
+use crate::tls::server::{ClientCertificates, ServerIdentity, client_certificate};
 
 /// Connections open at once, per listener.
 const CONNECTIONS_MAX: usize = 256;
@@ -47,10 +47,20 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How a listener receives its clients.
 #[derive(Clone, Debug)]
 pub struct Door {
-    /// Its TLS identity, if any; offer HTTP/1.1 alone.
+    /// Its TLS identity, if any; offer HTTP/1.1 alone. If it asks for client certificates, nothing is
+    /// told to those who show none.
     pub tls: Option<ServerIdentity>,
     /// Which names it answers to.
     pub hosts: HostRule,
+}
+
+/// Who is at the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Caller {
+    /// One who may be told.
+    Admitted,
+    /// One who was asked for a certificate and showed none.
+    Unknown,
 }
 
 /// Serves health and metrics on `listener` until `shutdown`, and then for a moment those who are
@@ -122,19 +132,33 @@ impl Visit {
             return;
         };
         let Some(tls) = &self.door.tls else {
-            return self.converse(tcp, local).await;
+            return self.converse(tcp, local, Caller::Admitted).await;
         };
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-            Ok(Ok(stream)) => self.converse(stream, local).await,
+            Ok(Ok(stream)) => {
+                // The handshake verifies the certificate that is shown, but lets those through who
+                // show none, so that they get a readable refusal.
+                let asked = tls.client_certificates() == ClientCertificates::Asked;
+                let caller = match asked && client_certificate(&stream).is_none() {
+                    true => Caller::Unknown,
+                    false => Caller::Admitted,
+                };
+                self.converse(stream, local, caller).await;
+            }
             Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
             Err(_) => tracing::debug!("an administrative handshake took too long"),
         }
     }
 
-    async fn converse(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, local: SocketAddr) {
+    async fn converse(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        local: SocketAddr,
+        caller: Caller,
+    ) {
         let (door, control) = (Arc::clone(&self.door), Arc::clone(&self.control));
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = routes::respond(&request, local, &door, &control);
+            let response = routes::respond(&request, local, caller, &door, &control);
             async { Ok::<_, Infallible>(response) }
         });
         let mut connection = pin!(

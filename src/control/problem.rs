@@ -1,7 +1,7 @@
 //! What the control plane refuses (RFC 9457).
 
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use serde::Serialize;
@@ -13,6 +13,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// A refusal of the control plane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
+    CallerUnknown,
     BadHost,
     NotFound,
     Method,
@@ -31,6 +32,7 @@ struct Document<'a> {
 impl Problem {
     fn status(self) -> StatusCode {
         match self {
+            Self::CallerUnknown => StatusCode::UNAUTHORIZED,
             Self::BadHost => StatusCode::BAD_REQUEST,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -39,6 +41,7 @@ impl Problem {
 
     fn reason(self) -> &'static str {
         match self {
+            Self::CallerUnknown => "caller-unknown",
             Self::BadHost => "bad-host",
             Self::NotFound => "not-found",
             Self::Method => "method",
@@ -47,6 +50,7 @@ impl Problem {
 
     fn detail(self) -> &'static str {
         match self {
+            Self::CallerUnknown => "A client certificate is needed here, and none was shown.",
             Self::BadHost => {
                 "The Host field is missing, doubled or not a name of this listener; \
                  admin.hosts lists further names."
@@ -68,10 +72,14 @@ impl Problem {
         // Texts and a number; there is nothing in them that could fail to be written.
         let body = serde_json::to_vec(&document).unwrap_or_default();
         let mut response = answer(status, "application/problem+json", body);
+        let fields = response.headers_mut();
         if self == Self::Method {
             // RFC 9110 §15.5.6.
-            let allowed = HeaderValue::from_static("GET, HEAD");
-            response.headers_mut().insert(ALLOW, allowed);
+            fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
+        }
+        if self == Self::CallerUnknown {
+            // RFC 9110 §15.5.2 wants a challenge; certificates have no registered scheme (§11.6.1).
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Client-Certificate"));
         }
         response
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::health::{Overview, date};
 use super::host::HostRule;
+use super::listener::Caller;
 use super::problem::{Problem, answer, request_id};
 use super::{Control, Door};
 
@@ -61,14 +62,15 @@ fn date_or_null<S: serde::Serializer>(at: &Option<SystemTime>, to: S) -> Result<
     }
 }
 
-/// Answers a request that came in at `local`.
+/// Answers a request that came in at `local` from `caller`.
 pub(super) fn respond<B>(
     request: &Request<B>,
     local: SocketAddr,
+    caller: Caller,
     door: &Door,
     control: &Control,
 ) -> Response<Full<Bytes>> {
-    match route(request, local, door) {
+    match route(request, local, caller, door) {
         Ok(answer) => answer(control),
         Err(problem) => problem.response(&request_id(request.headers())),
     }
@@ -76,7 +78,15 @@ pub(super) fn respond<B>(
 
 type Answer = fn(&Control) -> Response<Full<Bytes>>;
 
-fn route<B>(request: &Request<B>, local: SocketAddr, door: &Door) -> Result<Answer, Problem> {
+fn route<B>(
+    request: &Request<B>,
+    local: SocketAddr,
+    caller: Caller,
+    door: &Door,
+) -> Result<Answer, Problem> {
+    if caller == Caller::Unknown {
+        return Err(Problem::CallerUnknown);
+    }
     let uri = request.uri();
     if !door.hosts.admits(uri, request.headers(), local) {
         return Err(Problem::BadHost);

@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use super::*;
 use crate::clock::{Clock, Turned};
 use crate::config::{Hosts, ServerTls};
-use crate::connector::Http2;
+use crate::connector::{ClientCertificate, Http2};
 use crate::secret::Secret;
 use crate::tls::client::{ClientTls, TrustAnchors};
 use crate::tls::server::{Protocols, ServerIdentity};
@@ -331,4 +331,45 @@ async fn over_tls_health_is_told_to_those_who_trust_the_certificate() {
     let mut answer = Vec::new();
     let _read = plain.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/"));
+}
+
+#[tokio::test]
+async fn a_door_that_asks_for_certificates_tells_nothing_to_those_who_show_none() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (certificate_pem, key_pem) = (made.cert.pem(), made.signing_key.serialize_pem());
+    let tls = ServerTls {
+        certificate_pem: certificate_pem.clone(),
+        private_key_pem: Secret::new(key_pem.clone()),
+        client_ca_pem: Some(certificate_pem.clone()),
+    };
+    let stage = Stage::with(Door {
+        tls: Some(ServerIdentity::new(&tls, Protocols::Http11).unwrap()),
+        hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
+    });
+    let anchors = TrustAnchors::system_and([certificate_pem.as_str()]).unwrap();
+    let own = ClientCertificate {
+        certificate_pem,
+        private_key_pem: Secret::new(key_pem),
+    };
+    let ask = async |path: &str, shown: Option<&ClientCertificate>| {
+        let client = ClientTls::new(&anchors, shown, Http2::Off).unwrap();
+        let tcp = TcpStream::connect(stage.address).await.unwrap();
+        let name = "localhost".try_into().unwrap();
+        let connector = TlsConnector::from(client.config());
+        let stream = connector.connect(name, tcp).await.unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        converse(stream, &request).await
+    };
+    for path in ["/metrics", "/readyz?verbose", "/livez", "/nothing"] {
+        let refused = ask(path, None).await;
+
+        assert_eq!(refused.status(), "401", "{path}");
+        // RFC 9110 §15.5.2
+        assert!(refused.has("www-authenticate: Client-Certificate"), "{path}");
+        let reason = "urn:attache:problem:caller-unknown";
+        assert_eq!(refused.json()["type"], reason);
+    }
+
+    assert_eq!(ask("/livez", Some(&own)).await.body, "alive\n");
 }

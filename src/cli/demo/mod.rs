@@ -39,11 +39,24 @@ const LOGS: Logs = Logs {
 #[derive(Clone, Copy, Debug, clap::Args)]
 pub struct Options {
     /// Where flows connect: a loopback address and a port, 0 for any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080", value_parser = loopback)]
     pub listen: SocketAddr,
     /// Where health and metrics are: likewise
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901", value_parser = loopback)]
     pub admin_listen: SocketAddr,
+}
+
+/// An address that may be given: anything else is wrong usage, said before anything is started.
+fn loopback(text: &str) -> Result<SocketAddr, &'static str> {
+    let address: SocketAddr = text
+        .parse()
+        .map_err(|_| "an IP address with a port is needed, such as 127.0.0.1:8080")?;
+    match address.ip().is_loopback() {
+        true => Ok(address),
+        false => {
+            Err("the demonstration serves whoever reaches it, so it takes a loopback address only")
+        }
+    }
 }
 
 /// Shows the demonstration until SIGINT or SIGTERM ends it.
