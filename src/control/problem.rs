@@ -79,7 +79,10 @@ impl Problem {
         }
         if self == Self::CallerUnknown {
             // RFC 9110 §15.5.2 wants a challenge; certificates have no registered scheme (§11.6.1).
-            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Client-Certificate"));
+            fields.insert(
+                WWW_AUTHENTICATE,
+                HeaderValue::from_static("Client-Certificate"),
+            );
         }
         response
     }

@@ -366,7 +366,10 @@ async fn a_door_that_asks_for_certificates_tells_nothing_to_those_who_show_none(
 
         assert_eq!(refused.status(), "401", "{path}");
         // RFC 9110 §15.5.2
-        assert!(refused.has("www-authenticate: Client-Certificate"), "{path}");
+        assert!(
+            refused.has("www-authenticate: Client-Certificate"),
+            "{path}"
+        );
         let reason = "urn:attache:problem:caller-unknown";
         assert_eq!(refused.json()["type"], reason);
     }
