@@ -240,8 +240,8 @@ impl<S> Io<S> {
         }
     }
 
-    /// Makes this an HTTP/1.1 client's: `malformed` speaks in hyper's place, and the end of the
-    /// client's stream waits for the answer.
+    /// Makes this an HTTP/1.1 client's: `malformed` speaks in hyper's place, the end of the
+    /// client's stream waits for the answer, and bytes after an answer begin another head.
     pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
         self.malformed = Some(malformed);
         self
@@ -265,7 +265,8 @@ impl<S> Io<S> {
     fn read_some(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.meter.bytes_read.fetch_add(count, Ordering::AcqRel);
-        if self.meter.is(Phase::Idle) {
+        // On HTTP/2, what comes may be no request at all: a ping, or room for more of an answer.
+        if self.malformed.is_some() && self.meter.is(Phase::Idle) {
             self.meter.enter(Phase::Head);
         }
     }

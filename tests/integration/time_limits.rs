@@ -1,13 +1,16 @@
 //! Nobody is waited for without a limit: neither flows nor origins.
 
-use tokio::net::TcpListener;
+use std::time::Duration;
+
+use http::Request;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 
 use crate::support::answer::Answer;
 use crate::support::body::Outgoing;
 use crate::support::client::{Answered, Client};
 use crate::support::gateway::Running;
-use crate::support::origin::{self, Handler};
+use crate::support::origin::{self, Handler, Origin};
 use crate::support::scene::{Plan, Scene, orders};
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
@@ -258,4 +261,46 @@ async fn an_idle_http2_connection_is_closed() {
     client.get("/orders/x").await;
 
     client.closed().await;
+}
+
+/// RFC 9113 §6.7: a ping is no request, and no head that is awaited follows it.
+#[tokio::test]
+async fn an_idle_http2_connection_that_was_pinged_keeps_its_idle_limit() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let url = origin.url("/");
+    let own = format!(
+        "workers: 1\ntimeouts: {{ head: 10s, idle: 10m, drain_delay: 0s }}\nconnectors:\n  - {{ id: orders, \
+         name: Orders, resource_domain: \"{url}\", auth: none }}\n"
+    );
+    let (gateway, turned) = Running::start_turned(&stage, &own).await;
+    let stream = TcpStream::connect(gateway.flows()).await.unwrap();
+    let (sender, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    tokio::spawn(connection);
+    let status = async || {
+        let mut sender = sender.clone().ready().await?;
+        let request = Request::get("http://localhost/orders/x").body(()).unwrap();
+        let (response, _) = sender.send_request(request, true)?;
+        response.await.map(|response| response.status())
+    };
+    assert_eq!(status().await.unwrap(), 200);
+    within("a pong", pings.ping(h2::Ping::opaque()))
+        .await
+        .unwrap();
+
+    // Whoever stalls amid a head is closed, so the sweep has been; what it asked is done by the
+    // time it has been again.
+    for _ in 0..2 {
+        let mut stalls = Wire::plain(gateway.flows()).await;
+        stalls.write("GET /orders/x HT").await;
+        let opening =
+            async { while gateway.sample("attache_client_connections", &[]).await < 2.0 {} };
+        within("the connection to be taken", opening).await;
+        turned.advance(Duration::from_secs(60));
+        assert!(stalls.is_closed().await);
+    }
+
+    assert_eq!(status().await.unwrap(), 200);
+    gateway.drain().await;
 }
