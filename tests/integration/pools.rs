@@ -133,7 +133,7 @@ async fn over_connections_max_a_request_waits_and_takes_what_comes_free() {
 async fn over_connections_max_the_wait_is_bounded_and_told() {
     let (mut penned, handler) = holding();
     let scene = Scene::start(Plan {
-        connector: &["upstream: { connections_max: 1, connect: 200ms }"],
+        connector: &["upstream: { connections_max: 1, connect: 1s }"],
         ..Plan::answering(handler)
     })
     .await;

@@ -35,7 +35,10 @@ async fn an_origin_that_never_shakes_hands_is_given_up_after_connect() {
     // The system takes the connection; nobody ever speaks on it.
     let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("https://localhost:{}", deaf.local_addr().unwrap().port());
-    let gateway = Running::start(&stage, &orders(&url, &["upstream: { connect: 200ms }"])).await;
+    let yaml = orders(&url, &["upstream: { connect: 200ms }"]);
+    // The system's look-up may take as long on a busy machine.
+    let names = [("localhost", &["127.0.0.1"][..])];
+    let gateway = Running::start_named(&stage, &yaml, &names).await;
 
     let answered = gateway.get("/orders/x").await;
 
@@ -51,7 +54,7 @@ async fn an_origin_that_never_answers_is_given_up_after_response_head() {
     for protocols in BOTH {
         let scene = Scene::start(Plan {
             protocols,
-            connector: &["upstream: { response_head: 200ms }"],
+            connector: &["upstream: { response_head: 700ms }"],
             ..Plan::answering(silent_at_times())
         })
         .await;
@@ -72,7 +75,7 @@ async fn response_head_does_not_run_while_the_request_is_still_arriving() {
     for protocols in BOTH {
         let scene = Scene::start(Plan {
             protocols,
-            connector: &["upstream: { response_head: 200ms, stall: 200ms }"],
+            connector: &["upstream: { response_head: 700ms, stall: 700ms }"],
             ..Plan::answering(silent_at_times())
         })
         .await;
@@ -216,7 +219,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
     for protocols in BOTH {
         let (held, mut holding) = mpsc::unbounded_channel();
         let scene = Scene::start(Plan {
-            settings: "timeouts: { idle: 200ms, head: 200ms, drain_delay: 0s }\n",
+            settings: "timeouts: { idle: 700ms, head: 700ms, drain_delay: 0s }\n",
             ..Plan::answering(origin::whole(move |request| {
                 if request.target != "/api/held" {
                     return Answer::text("ok");
