@@ -35,6 +35,16 @@ impl Stage {
     }
 
     fn with(door: Door) -> Self {
+        Self::telling(
+            door,
+            vec![
+                report("crm", TokenState::Fresh, Some(SystemTime::UNIX_EPOCH)),
+                report("orders", TokenState::Absent, None),
+            ],
+        )
+    }
+
+    fn telling(door: Door, tokens: Vec<TokenReport>) -> Self {
         let clock = Clock::turned(&Turned::starting_at(
             SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         ));
@@ -43,17 +53,7 @@ impl Stage {
         let control = Control {
             health: Arc::clone(&health),
             metrics: Metrics::new(1, 10),
-            tokens: Box::new(|| {
-                let report = |connector: &str, state, expires_at| TokenReport {
-                    connector: connector.into(),
-                    state,
-                    expires_at,
-                };
-                vec![
-                    report("crm", TokenState::Fresh, Some(SystemTime::UNIX_EPOCH)),
-                    report("orders", TokenState::Absent, None),
-                ]
-            }),
+            tokens: Box::new(move || tokens.clone()),
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -79,6 +79,14 @@ impl Stage {
         let request =
             format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         self.say(&request).await
+    }
+}
+
+fn report(connector: &str, state: TokenState, expires_at: Option<SystemTime>) -> TokenReport {
+    TokenReport {
+        connector: connector.into(),
+        state,
+        expires_at,
     }
 }
 
@@ -248,6 +256,21 @@ async fn the_verbose_answer_tells_the_state_of_everything() {
         "tokens_omitted": 0,
     });
     assert_eq!(answer.json(), expected);
+}
+
+#[tokio::test]
+async fn the_verbose_answer_lists_so_many_tokens_and_counts_the_others() {
+    let tokens = (0..1_003)
+        .map(|n| report(&format!("c{n:04}"), TokenState::Absent, None))
+        .collect();
+    let hosts = HostRule::Ours(Hosts::Listed(Vec::new()));
+    let stage = Stage::telling(Door { tls: None, hosts }, tokens);
+
+    let answer = stage.get("/readyz?verbose").await.json();
+
+    assert_eq!(answer["tokens"].as_array().map(Vec::len), Some(1_000));
+    assert_eq!(answer["tokens"][999]["connector"], "c0999");
+    assert_eq!(answer["tokens_omitted"], 3);
 }
 
 #[tokio::test]

@@ -267,6 +267,27 @@ async fn everything_that_decides_a_token_separates_it() {
 }
 
 #[tokio::test]
+async fn another_connector_or_other_anchors_separate_a_token_too() {
+    let stage = Stage::new().await;
+    let slot = |connector: &Connector| match stage.source(connector) {
+        Source::Token(slot) => slot,
+        Source::Fixed(_) => panic!("no slot"),
+    };
+    let crm = connector("crm", stage.oauth2());
+    let anchored = Connector {
+        ca_bundle: Some(stage.pki.pem().as_str().into()),
+        ..crm.clone()
+    };
+    let other = connector("orders", stage.oauth2());
+
+    let kept = slot(&crm);
+
+    assert!(Arc::ptr_eq(&kept, &slot(&crm)));
+    assert!(!Arc::ptr_eq(&kept, &slot(&anchored)));
+    assert!(!Arc::ptr_eq(&kept, &slot(&other)));
+}
+
+#[tokio::test]
 async fn a_changed_connector_does_not_serve_its_old_token() {
     let stage = Stage::new().await;
     let connector = connector("crm", stage.oauth2());
