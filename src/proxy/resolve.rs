@@ -107,12 +107,16 @@ fn join(base: &str, rest: &str) -> String {
 
 const DOT_SEGMENT: Refusal = Refusal::BadPath("The path holds dot segments.");
 
+/// How often a path is decoded to see what hides in it. Each decoding may take as little as two
+/// bytes off, so without a bound a path of nested encodings would keep a worker busy for seconds.
+const DECODINGS_MAX: usize = 8;
+
 /// Refuses paths that some server would read as another path: dot segments, backslashes and
 /// control bytes, however often they are percent-encoded.
-fn check_path(path: &str) -> Result<(), Refusal> {
+pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
     let mut bytes = path.as_bytes();
     let mut decoded;
-    loop {
+    for _ in 0..=DECODINGS_MAX {
         if bytes
             .iter()
             .any(|byte| byte.is_ascii_control() || *byte == b'\\')
@@ -134,6 +138,7 @@ fn check_path(path: &str) -> Result<(), Refusal> {
         decoded = once;
         bytes = &decoded;
     }
+    Err(Refusal::BadPath("The path is percent-encoded too often."))
 }
 
 /// `.` and `..`, also with the path parameters that some servers cut off first (RFC 3986 §3.3).
@@ -237,6 +242,18 @@ mod tests {
             "/a\u{1}",
         ] {
             assert!(check_path(path).is_err(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_encoded_over_and_over_is_refused_before_it_costs_anything() {
+        let nested = |times: usize| format!("/%{}41", "25".repeat(times));
+
+        assert!(check_path(&nested(DECODINGS_MAX - 1)).is_ok());
+        // As long as a target may be: decoded to its end, this took minutes.
+        for times in [DECODINGS_MAX + 1, 32_000] {
+            let refused = check_path(&nested(times));
+            assert!(matches!(refused, Err(Refusal::BadPath(_))), "{times}");
         }
     }
 
