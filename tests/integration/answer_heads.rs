@@ -201,15 +201,46 @@ async fn a_location_elsewhere_passes_untouched() {
         "//elsewhere.example/api/y",
         "{origin}/apiary",
         "{origin}/other",
-        "/other",
+        "{origin}/api/../crm/y",
         "y",
-        "../y",
         "?q",
         "",
         "ftp://localhost/api",
     ] {
         assert_eq!(located("/api", location, false).await, location);
     }
+}
+
+#[tokio::test]
+async fn a_location_never_leads_a_flow_to_another_connector() {
+    // RFC 9110 §10.2.2: the flow resolves it against the gateway's address, where the first
+    // segment names a connector, and that one's credential goes with it.
+    for (base, location, told) in [
+        ("/api", "/crm/y", "{origin}/crm/y"),
+        ("/api", "../crm/y", "{origin}/crm/y"),
+        ("/api", "/api/../crm/y?z", "{origin}/crm/y?z"),
+        ("/api", "/api/%2e%2e/crm/y", "{origin}/crm/y"),
+        ("/api", "/x/../api/y", "/orders/y"),
+        ("", "/../crm/y", "/orders/crm/y"),
+        ("", "../../crm/y", "/orders/crm/y"),
+    ] {
+        assert_eq!(located(base, location, false).await, told, "{location}");
+    }
+}
+
+#[tokio::test]
+async fn a_relative_location_stays_behind_a_connector_that_was_asked_for_its_base() {
+    let answered = origin::whole(|_| Answer::status(302).field("location", "crm/y?z"));
+    let scene = Scene::start(Plan {
+        base: "/api/",
+        ..Plan::answering(answered)
+    })
+    .await;
+    let mut client = Client::http1(scene.gateway.flows()).await;
+
+    let answered = client.get("/orders").await;
+
+    assert_eq!(answered.field("location"), Some("/orders/crm/y?z"));
 }
 
 #[tokio::test]
