@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::worker::{Message, Worker};
+use super::worker::{Message, Open, Worker};
 use crate::directory::Directory;
 
 /// How long accepting pauses when the system has no more sockets to give.
@@ -163,8 +163,11 @@ async fn hand_over(accepted: io::Result<StdStream>, slot: ClientSlot, workers: &
         .iter()
         .min_by_key(|mailbox| mailbox.worker.counters().load());
     if let Some(idlest) = idlest {
+        // Counted before it is handed over: the next one must not go to the same worker only
+        // because that has not looked into its mailbox yet.
+        let open = Open::new(&idlest.worker, slot);
         // A worker that takes no more messages is stopping, and the process with it.
-        drop(idlest.messages.send(Message::Connected(socket, slot)));
+        drop(idlest.messages.send(Message::Connected(socket, open)));
     }
 }
 
@@ -176,4 +179,76 @@ fn is_the_clients(error: &io::Error) -> bool {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::config::Config;
+    use crate::dial::{AddressPolicy, Dialer, Lookup, Resolver};
+    use crate::directory::{Settings, Snapshot};
+    use crate::logging::AccessLog;
+    use crate::metrics::Metrics;
+    use crate::proxy::Plane;
+    use crate::proxy::admit::InFlight;
+    use crate::proxy::rewrite::Via;
+
+    fn plane(workers: usize) -> Arc<Plane> {
+        let config = Config::parse("connectors: []", "/".as_ref()).unwrap();
+        let clock = Clock::system();
+        let names = Lookup::Table(Arc::default());
+        let resolver = Resolver::new(names, clock.clone(), tokio::runtime::Handle::current());
+        let metrics = Metrics::new(workers, 1);
+        Arc::new(Plane {
+            directory: Arc::new(Directory::new(Snapshot {
+                settings: Arc::new(Settings {
+                    limits: config.limits,
+                    timeouts: config.timeouts,
+                    hosts: config.hosts,
+                    tls: None,
+                    policy: AddressPolicy::default(),
+                    access: config.logs.access,
+                }),
+                entries: imbl::HashMap::new(),
+            })),
+            dialer: Dialer::new(resolver),
+            clock,
+            unknown: metrics.unknown(),
+            metrics,
+            access_log: AccessLog::none(),
+            via: Via::new("1a2b"),
+            in_flight: InFlight::default(),
+            draining: std::sync::atomic::AtomicBool::new(false),
+        })
+    }
+
+    #[tokio::test]
+    async fn connections_that_come_at_once_are_spread_though_no_worker_has_looked_yet() {
+        let plane = plane(4);
+        let (mailboxes, mut inboxes): (Vec<_>, Vec<_>) = (0..4)
+            .map(|index| {
+                let worker = Arc::new(Worker::new(index, Arc::clone(&plane)));
+                let (messages, inbox) = mpsc::unbounded_channel();
+                (Mailbox { worker, messages }, inbox)
+            })
+            .unzip();
+        let slots = Arc::new(ClientSlots::default());
+        let listener = StdListener::bind("127.0.0.1:0").unwrap();
+
+        for _ in 0..8 {
+            let socket = StdStream::connect(listener.local_addr().unwrap());
+            let slot = slots.take(&plane.directory).await;
+            hand_over(socket, slot, &mailboxes).await;
+        }
+
+        assert_eq!(plane.metrics.worker(0).client_connections(), 2);
+        for inbox in &mut inboxes {
+            let handed = std::iter::from_fn(|| inbox.try_recv().ok());
+            assert_eq!(handed.count(), 2);
+        }
+        // What no worker took up is not counted on.
+        assert_eq!(plane.metrics.worker(0).client_connections(), 0);
+        assert_eq!(slots.open.load(Ordering::Acquire), 0);
+    }
 }

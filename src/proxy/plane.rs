@@ -154,14 +154,14 @@ fn start_worker(
         })
 }
 
-/// A gateway that has lost a worker serves some flows and hangs others; ending lets whoever
-/// supervises it start a whole one.
+/// A gateway that has lost a worker serves some flows and hangs others, and one that has lost its
+/// acceptor serves none that is new; ending lets whoever supervises it start a whole one.
 struct EndsTheProcess;
 
 impl Drop for EndsTheProcess {
     fn drop(&mut self) {
         if thread::panicking() {
-            tracing::error!("a worker died; the process ends");
+            tracing::error!("a thread of the data plane died; the process ends");
             std::process::exit(1);
         }
     }
@@ -186,6 +186,7 @@ fn start_acceptor(
     thread::Builder::new()
         .name("attache-accept".to_owned())
         .spawn(move || {
+            let _guard = EndsTheProcess;
             let accepting = listeners.into_iter().map(|(listener, listening)| {
                 let (directory, mailboxes) = (Arc::clone(&directory), Arc::clone(&mailboxes));
                 listener::accept(listener, listening, directory, mailboxes, intake.clone())

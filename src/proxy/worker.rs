@@ -57,7 +57,7 @@ const DRAIN_GRACE: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A client has connected.
-    Connected(StdStream, ClientSlot),
+    Connected(StdStream, Open),
     /// No connector uses these pools any more.
     Retired(Arc<[PoolId]>),
     /// Say on every connection that no more requests are welcome.
@@ -237,9 +237,9 @@ impl Worker {
                 }
             };
             match message {
-                Some(Message::Connected(socket, slot)) => {
+                Some(Message::Connected(socket, open)) => {
                     let worker = Arc::clone(&self);
-                    tokio::spawn(async move { worker.converse(socket, slot).await });
+                    tokio::spawn(async move { worker.converse(socket, open).await });
                 }
                 Some(Message::Retired(pools)) => self.pool.retire(&pools),
                 Some(Message::Drain) => self.sweep.signal_clients(Signal::Drain),
@@ -265,12 +265,7 @@ impl Worker {
     }
 
     /// One client connection, from its first byte to its last.
-    async fn converse(self: Arc<Self>, socket: StdStream, slot: ClientSlot) {
-        self.counters().connection_opened();
-        let _open = Open {
-            worker: &self,
-            _slot: slot,
-        };
+    async fn converse(self: Arc<Self>, socket: StdStream, _open: Open) {
         let settings = Arc::clone(&self.directory().current().settings);
         // A connection that cannot even be set up is the client's loss alone, and not an error of
         // ours: it was reset, or never spoke.
@@ -427,13 +422,24 @@ enum Version {
     Http2,
 }
 
-/// Counts a connection, and a panic that ended it.
-struct Open<'a> {
-    worker: &'a Worker,
+/// Counts a client connection with its worker as long as it is open, and a panic that ended it.
+#[derive(Debug)]
+pub(crate) struct Open {
+    worker: Arc<Worker>,
     _slot: ClientSlot,
 }
 
-impl Drop for Open<'_> {
+impl Open {
+    pub(crate) fn new(worker: &Arc<Worker>, slot: ClientSlot) -> Self {
+        worker.counters().connection_opened();
+        Self {
+            worker: Arc::clone(worker),
+            _slot: slot,
+        }
+    }
+}
+
+impl Drop for Open {
     fn drop(&mut self) {
         self.worker.counters().connection_closed();
         if std::thread::panicking() {
