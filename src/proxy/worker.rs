@@ -372,11 +372,16 @@ impl Worker {
         let ended = match version {
             Version::Http11 => {
                 let connection = http1_builder(&settings.limits).serve_connection(io, service);
-                attend(connection, &meter, say_nothing).await
+                attend(connection, &meter, None).await
             }
             Version::Http2 => {
                 let connection = http2_builder(&settings.limits).serve_connection(io, service);
-                attend(connection, &meter, http2::Connection::graceful_shutdown).await
+                attend(
+                    connection,
+                    &meter,
+                    Some(http2::Connection::graceful_shutdown),
+                )
+                .await
             }
         };
         if let Err(error) = ended {
@@ -491,17 +496,29 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 }
 
 /// Serves a client connection under the sweep's and the drain's orders.
-async fn attend<C>(connection: C, meter: &Meter, drain: impl Fn(Pin<&mut C>)) -> hyper::Result<()>
+///
+/// HTTP/2 says `farewell` (RFC 9113 §6.8) once, when it drains and before it is closed for idling:
+/// a request that is on the wire by then is still answered. HTTP/1.1 has none but an answer's
+/// `Connection: close`; shutting it down here would drop a request that is on the wire.
+async fn attend<C>(
+    connection: C,
+    meter: &Meter,
+    mut farewell: Option<fn(Pin<&mut C>)>,
+) -> hyper::Result<()>
 where
     C: Future<Output = hyper::Result<()>>,
 {
     tokio::pin!(connection);
-    let mut drained = false;
     std::future::poll_fn(|cx| {
         match meter.asked(cx) {
             Signal::Close => {
-                // What arrived since the sweep looked is a request that must not be lost.
                 let idle = meter.carries_nothing();
+                if idle && let Some(say) = farewell.take() {
+                    say(connection.as_mut());
+                    meter.keep_open();
+                    return connection.as_mut().poll(cx);
+                }
+                // What arrived since the sweep looked is a request that must not be lost.
                 let polled = connection.as_mut().poll(cx);
                 if polled.is_pending() && idle && !meter.carries_nothing() {
                     meter.keep_open();
@@ -509,17 +526,14 @@ where
                 }
                 return Poll::Ready(Ok(()));
             }
-            Signal::Drain if !drained => {
-                drained = true;
-                drain(connection.as_mut());
+            Signal::Drain => {
+                if let Some(say) = farewell.take() {
+                    say(connection.as_mut());
+                }
             }
-            Signal::Drain | Signal::None => {}
+            Signal::None => {}
         }
         connection.as_mut().poll(cx)
     })
     .await
 }
-
-/// HTTP/1.1 answers say `Connection: close` while the gateway drains; shutting the connection down
-/// here would drop a request that is already on the wire.
-fn say_nothing<C>(_connection: Pin<&mut C>) {}
