@@ -366,7 +366,7 @@ impl Streaming {
                 if before.saturating_add(count) > self.upload.body_bytes_max {
                     return self.cut(TOO_LARGE);
                 }
-                if self.body.is_end_stream() {
+                if self.is_whole() {
                     self.upload.note(WHOLE);
                 }
                 Poll::Ready(Some(Ok(Frame::data(data))))
@@ -377,6 +377,13 @@ impl Streaming {
                 Poll::Ready(Some(Ok(Frame::trailers(keep_trailers(trailers)))))
             }
         }
+    }
+
+    /// Whether the origin has been given all it was told to expect. An HTTP/2 client may say so
+    /// only in a later, empty frame (RFC 9113 §8.1), for which nobody asks once the length is
+    /// reached.
+    fn is_whole(&self) -> bool {
+        self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
     }
 
     /// Nothing of the body is there: it is still coming, or stalls, or will never come.
