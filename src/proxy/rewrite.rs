@@ -137,7 +137,7 @@ pub(crate) fn rewrite(
             headers.append(name, value);
         }
     }
-    if let (Some(cookies), Cookies::Pass) = (cookies, connector.cookies) {
+    if let Some(cookies) = cookies.filter(|_| travels(&header::COOKIE)) {
         headers.insert(header::COOKIE, cookies);
     }
     for via in via_so_far {
@@ -262,7 +262,11 @@ impl Via {
         lines.iter().any(|line| {
             line.as_bytes()
                 .split(|byte| *byte == b',')
-                .filter_map(|hop| hop.trim_ascii().split(|byte| *byte == b' ').nth(1))
+                .filter_map(|hop| {
+                    hop.split(u8::is_ascii_whitespace)
+                        .filter(|word| !word.is_empty())
+                        .nth(1)
+                })
                 .any(|name| name == self.pseudonym.as_bytes())
         })
     }
@@ -320,5 +324,21 @@ mod tests {
         );
 
         assert!(via.is_in(&headers));
+    }
+
+    #[test]
+    fn our_own_mark_is_found_behind_any_white_space() {
+        // RFC 9110 §5.6.3: what we wrote as one space may come back as several, or as a tab.
+        let via = Via::new("1a2b");
+        for line in [
+            "1.1  attache-1a2b",
+            "1.1\tattache-1a2b",
+            "2 x,\t1.1 \tattache-1a2b",
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(header::VIA, HeaderValue::from_static(line));
+
+            assert!(via.is_in(&headers), "{line:?}");
+        }
     }
 }
