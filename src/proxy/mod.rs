@@ -6,7 +6,8 @@
 //!
 //! # Invariants
 //!
-//! The directory is read once per request. Only `authorize` makes a `Permit`, and `forward` needs
+//! The directory is read once per request; a dial asks it once more for the address rules alone, so
+//! that a range that was just refused is refused to connections that are yet to be made. Only `authorize` makes a `Permit`, and `forward` needs
 //! one. No lock is held across network I/O.
 
 use std::sync::Arc;
