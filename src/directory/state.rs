@@ -36,7 +36,7 @@ impl ConnectorState {
     /// Takes one of `connections_max` connections, if one is left.
     pub fn try_connect(self: &Arc<Self>, connections_max: u32) -> Option<ConnectionPermit> {
         self.connections
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |open| {
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |open| {
                 (open < connections_max).then_some(open + 1)
             })
             .ok()
@@ -68,8 +68,11 @@ impl ConnectorState {
     }
 
     /// Tells one waiter that a connection came free or may be opened.
+    ///
+    /// Whoever frees writes first and then looks for waiters; a waiter counts itself first and then
+    /// looks for what is free. Sequential consistency is what keeps both from missing the other.
     pub fn tell_freed(&self) {
-        if self.waiting.load(Ordering::Acquire) > 0 {
+        if self.waiting.load(Ordering::SeqCst) > 0 {
             self.freed.notify_one();
         }
     }
@@ -77,7 +80,7 @@ impl ConnectorState {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::AcqRel);
+        self.0.connections.fetch_sub(1, Ordering::SeqCst);
         self.0.tell_freed();
     }
 }
@@ -86,7 +89,7 @@ struct Waiting<'a>(&'a AtomicU32);
 
 impl<'a> Waiting<'a> {
     fn new(count: &'a AtomicU32) -> Self {
-        count.fetch_add(1, Ordering::AcqRel);
+        count.fetch_add(1, Ordering::SeqCst);
         Self(count)
     }
 }

@@ -41,8 +41,8 @@ const ANSWER_FIELDS_MAX: usize = 256;
 const ANSWER_HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// The read and write buffer of an HTTP/1.1 connection, in bytes.
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
-/// Requests sent side by side on one HTTP/2 connection; where the origin allows fewer, the rest
-/// wait for a stream (RFC 9113 §5.1.2 recommends to allow no fewer than 100).
+/// Requests sent side by side on one HTTP/2 connection; fewer where the origin says so
+/// (SETTINGS_MAX_CONCURRENT_STREAMS, RFC 9113 §5.1.2, which recommends no fewer than 100).
 const STREAMS_MAX: usize = 100;
 /// What an origin may send ahead on one HTTP/2 stream, in bytes.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
@@ -113,9 +113,9 @@ pub(crate) struct Shared {
     sender: http2::SendRequest<Outbound>,
     link: Link,
     streams: AtomicUsize,
+    /// How many the origin allows, as its connection's task last saw it.
+    streams_allowed: Arc<AtomicUsize>,
     idle_since_ms: AtomicU64,
-    /// Of the connector that it was dialled for.
-    state: Arc<ConnectorState>,
 }
 
 /// What a connection is, whatever it carries.
@@ -123,6 +123,9 @@ pub(crate) struct Shared {
 struct Link {
     pool: PoolId,
     retired: Retired,
+    /// The connector on whose account it is open; others with the same origin and TLS identity may
+    /// use it too.
+    owner: Arc<ConnectorState>,
     /// The worker whose runtime drives it.
     home: Arc<Worker>,
     meter: Arc<Meter>,
@@ -270,6 +273,7 @@ async fn open(
     let link = |task| Link {
         pool: upstream.pool,
         retired: upstream.retired.clone(),
+        owner: Arc::clone(&entry.state),
         home: Arc::clone(worker),
         meter: Arc::clone(&meter),
         task,
@@ -285,7 +289,7 @@ async fn open(
                 .max_buf_size(BUFFER_BYTES_MAX)
                 .handshake(io)
                 .await?;
-            let task = drive(connection, &meter, (permit, watch));
+            let task = drive(connection, &meter, |_| {}, (permit, watch));
             Ok(Carrier::Http1 {
                 sender,
                 link: link(task),
@@ -301,22 +305,26 @@ async fn open(
                 .keep_alive_timeout(PING_TIMEOUT)
                 .handshake(io)
                 .await?;
-            let task = drive(connection, &meter, (permit, watch));
-            let shared = Shared {
-                sender,
-                link: link(task),
-                streams: AtomicUsize::new(1),
-                idle_since_ms: AtomicU64::new(0),
-                state: Arc::clone(&entry.state),
+            let streams_allowed = Arc::new(AtomicUsize::new(STREAMS_MAX));
+            let allowed = Arc::clone(&streams_allowed);
+            let note = move |connection: &http2::Connection<_, _, _>| {
+                allowed.store(connection.current_max_send_streams(), Ordering::Release);
             };
-            shared.count(ConnectionState::Busy, 1);
+            let task = drive(connection, &meter, note, (permit, watch));
+            let shared = Shared::with_one_stream(sender, link(task), streams_allowed);
             Ok(Carrier::Http2(Arc::new(shared)))
         }
     }
 }
 
-/// Drives `connection` until it ends or the sweep says so; `held` is given up with it.
-fn drive<C, H>(connection: C, meter: &Arc<Meter>, held: H) -> AbortHandle
+/// Drives `connection` until it ends or the sweep says so, and lets `note` look at it each time it
+/// has moved; `held` is given up with it.
+fn drive<C, H>(
+    connection: C,
+    meter: &Arc<Meter>,
+    note: impl Fn(&C) + Send + Sync + 'static,
+    held: H,
+) -> AbortHandle
 where
     C: Future<Output = hyper::Result<()>> + Send + 'static,
     H: Send + 'static,
@@ -328,7 +336,11 @@ where
         std::future::poll_fn(|cx| match meter.asked(cx) {
             Signal::Close => std::task::Poll::Ready(()),
             // How a connection ended is told to the request it carried, if it carried one.
-            Signal::None | Signal::Drain => connection.as_mut().poll(cx).map(drop),
+            Signal::None | Signal::Drain => {
+                let polled = connection.as_mut().poll(cx).map(drop);
+                note(&connection);
+                polled
+            }
         })
         .await;
     });
@@ -400,7 +412,7 @@ impl Pool {
         let lanes = self.lock();
         lanes
             .get(&lane)
-            .is_some_and(|lane| lane.speaks_http2 && lane.dialing > 0)
+            .is_some_and(|lane| lane.speaks_http2 && lane.dialing > 0 && lane.shares_widely())
     }
 
     /// Closes what lay idle or lived too long.
@@ -431,6 +443,13 @@ impl Pool {
                 self.idle.fetch_sub(lane.idle.len(), Ordering::Relaxed);
             }
         }
+    }
+}
+
+impl Lane {
+    /// Whether a connection to this origin carries several requests, as far as is known.
+    fn shares_widely(&self) -> bool {
+        self.shared.iter().all(|shared| shared.streams_max() > 1)
     }
 }
 
@@ -465,15 +484,32 @@ impl Link {
 }
 
 impl Shared {
+    fn with_one_stream(
+        sender: http2::SendRequest<Outbound>,
+        link: Link,
+        streams_allowed: Arc<AtomicUsize>,
+    ) -> Self {
+        let shared = Self {
+            sender,
+            link,
+            streams: AtomicUsize::new(1),
+            streams_allowed,
+            idle_since_ms: AtomicU64::new(0),
+        };
+        shared.count(ConnectionState::Busy, 1);
+        shared
+    }
+
     /// Takes a stream, if the connection is fit for another.
     fn try_join(&self, now: Duration) -> bool {
         if self.sender.is_closed() || !self.link.is_usable(now, now) {
             return false;
         }
+        let streams_max = self.streams_max();
         let before = self
             .streams
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |streams| {
-                (streams < STREAMS_MAX).then_some(streams + 1)
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |streams| {
+                (streams < streams_max).then_some(streams + 1)
             });
         if before == Ok(0) {
             self.count(ConnectionState::Idle, -1);
@@ -485,15 +521,22 @@ impl Shared {
     fn leave(&self, now: Duration) {
         let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
         self.idle_since_ms.store(now_ms, Ordering::Release);
-        if self.streams.fetch_sub(1, Ordering::AcqRel) == 1 {
+        if self.streams.fetch_sub(1, Ordering::SeqCst) == 1 {
             self.count(ConnectionState::Busy, -1);
             self.count(ConnectionState::Idle, 1);
         }
+        self.link.owner.tell_freed();
+    }
+
+    /// How many requests it may carry side by side.
+    fn streams_max(&self) -> usize {
+        let allowed = self.streams_allowed.load(Ordering::Acquire);
+        allowed.min(STREAMS_MAX)
     }
 
     /// One connection is one, however many requests it carries.
     fn count(&self, state: ConnectionState, delta: i64) {
-        let series = &self.state.series;
+        let series = &self.link.owner.series;
         series.upstream_connection(self.link.home.index, state, delta);
     }
 
@@ -586,12 +629,15 @@ impl Lease {
                     self.busy = None;
                     let gauge = Gauge::new(ConnectionState::Idle, &self.state, self.worker);
                     let since = home.clock().monotonic();
+                    let owner = Arc::clone(&link.owner);
                     home.pool.give_back(Idle {
                         sender,
                         link,
                         since,
                         _gauge: gauge,
                     });
+                    // It may wait for this connection, which others used on its account.
+                    owner.tell_freed();
                 }
             }
             Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),

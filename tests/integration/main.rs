@@ -38,6 +38,7 @@ mod refusals;
 mod reload;
 mod reload_settings;
 mod separation;
+mod review_connections;
 mod serve;
 mod size_limits;
 mod stand_ins;
