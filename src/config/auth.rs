@@ -10,7 +10,9 @@ use super::error::Problem;
 use super::files::{PAIR_KEYS, Plain, Use};
 use super::oauth;
 use super::reader::{Path, Reader, Section};
-use crate::connector::{Basic, ClientCertificate, RESERVED_FIELDS, Scheme, StaticHeader};
+use crate::connector::{
+    Basic, ClientCertificate, RESERVED_FIELDS, ResourceDomain, Scheme, StaticHeader,
+};
 
 pub(super) const AUTH_KEYS: &[&str] = &["none", "basic", "header", "client_certificate", "oauth2"];
 pub(super) const BASIC_KEYS: &[&str] = &["username", "password", "validation_url"];
@@ -27,6 +29,7 @@ pub(super) fn scheme<'d>(
     reader: &mut Reader<'d>,
     connector: &Section<'d>,
     path: &Path<'_>,
+    resource_domain: Option<&ResourceDomain>,
 ) -> Option<Scheme> {
     let path = path.key("auth");
     let Some(node) = connector.optional("auth") else {
@@ -60,7 +63,7 @@ pub(super) fn scheme<'d>(
     };
     let path = path.key(key);
     match key {
-        "basic" => basic(reader, node, &path).map(Scheme::Basic),
+        "basic" => basic(reader, node, &path, resource_domain).map(Scheme::Basic),
         "header" => header(reader, node, &path).map(Scheme::Header),
         "client_certificate" => pair(reader, node, &path).map(Scheme::ClientCertificate),
         "oauth2" => oauth::oauth2(reader, node, &path).map(|it| Scheme::OAuth2(Box::new(it))),
@@ -68,13 +71,27 @@ pub(super) fn scheme<'d>(
     }
 }
 
-fn basic<'d>(reader: &mut Reader<'d>, node: &'d Node, path: &Path<'_>) -> Option<Basic> {
+const VALIDATION_FORM: &str =
+    "a URL on the resource domain's own origin; the credential goes nowhere else";
+
+fn basic<'d>(
+    reader: &mut Reader<'d>,
+    node: &'d Node,
+    path: &Path<'_>,
+    resource_domain: Option<&ResourceDomain>,
+) -> Option<Basic> {
     let section = &reader.mapping(node, path, BASIC_KEYS)?;
     let username = basic_username(reader, section, path);
     let password = reader.required_secret(section, path, "password", Use::Password);
     let validation = section.optional("validation_url");
-    let validation_url =
-        validation.map(|node| https_url(reader, node, &path.key("validation_url")));
+    let validation_url = validation.map(|node| {
+        let path = path.key("validation_url");
+        let url = https_url(reader, node, &path)?;
+        if resource_domain.is_some_and(|domain| domain.origin() != url.origin()) {
+            reader.fault(node.at, &path, Problem::MustBe(VALIDATION_FORM));
+        }
+        Some(url)
+    });
     Some(Basic {
         username: username?,
         password: password?,

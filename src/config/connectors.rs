@@ -165,7 +165,7 @@ fn connector<'d>(
     reader.choice(section, path, "kind", &[("custom", ())]);
     let enabled = reader.flag(section, path, "enabled").unwrap_or(true);
     let resource_domain = resource_domain(reader, section, path);
-    let scheme = auth::scheme(reader, section, path);
+    let scheme = auth::scheme(reader, section, path, resource_domain.as_ref());
     let bundle = section.optional("ca_bundle");
     let ca_bundle =
         bundle.and_then(|node| reader.bundle(node, &path.key("ca_bundle"), check_anchors));

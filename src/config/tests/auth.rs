@@ -57,6 +57,15 @@ fn a_validation_url_is_https() {
 }
 
 #[test]
+fn a_validation_url_is_on_the_resource_domains_own_origin() {
+    let said = refused(&with_auth(
+        "{ basic: { username: a, password: { env: SET }, validation_url: 'https://b.example/me' } }",
+    ));
+
+    assert_faults(&said, &[("basic.validation_url", "own origin")]);
+}
+
+#[test]
 fn fields_of_the_connection_carry_no_credential() {
     for name in [
         "Connection",
