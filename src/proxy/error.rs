@@ -86,8 +86,8 @@ pub enum Refusal {
     /// The connector has as many connections as it may, and none came free.
     #[error("all {0} connections of the connector stayed busy")]
     NoConnectionFree(u32),
-    /// The gateway is going away.
-    #[error("the gateway is draining")]
+    /// The gateway ends, and the request was still in flight at the drain's bound.
+    #[error("the request was in flight when timeouts.drain was over")]
     Draining,
     /// Our own `Via` came back (RFC 9110 §7.6.3).
     #[error("the request passed through this gateway before")]
@@ -273,7 +273,7 @@ pub const TABLE: &[Row] = &[
         "draining",
         StatusCode::SERVICE_UNAVAILABLE,
         "destination_unavailable",
-        "the gateway is shutting down",
+        "the request was still in flight when a stopping gateway's timeouts.drain was over",
     ),
     row(
         Reason::OriginTimeout,
@@ -389,7 +389,8 @@ impl Refusal {
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::OriginStalled(_)
-            | Self::BodyGrewTooLarge(_) => true,
+            | Self::BodyGrewTooLarge(_)
+            | Self::Draining => true,
             Self::BadRequest(_)
             | Self::BodyTooLarge(_)
             | Self::TooManyFields(_)
@@ -403,7 +404,6 @@ impl Refusal {
             | Self::NoCredential { .. }
             | Self::TooManyRequests(_)
             | Self::NoConnectionFree(_)
-            | Self::Draining
             | Self::Loop
             | Self::Unbuildable(_) => false,
         }
@@ -434,7 +434,7 @@ impl Refusal {
             }
             Self::TooManyRequests(_) => "The gateway carries as many requests as it may.",
             Self::NoConnectionFree(_) => "Every connection to the resource domain is in use.",
-            Self::Draining => "The gateway is shutting down.",
+            Self::Draining => "The gateway shuts down and could wait no longer for the answer.",
             Self::Loop => "The request has passed through this gateway before.",
             Self::Unbuildable(_) => "The request cannot be forwarded as it is.",
         }

@@ -60,7 +60,11 @@ pub(crate) async fn forward(
         let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
         let sent = send(&mut lease, request, upload.as_deref(), limits).await;
-        let mut failure = match sent.map_err(|refusal| blame(upload.as_deref(), refusal))? {
+        let sent = sent.map_err(|silent| {
+            lease.distrust();
+            blame(upload.as_deref(), silent)
+        });
+        let mut failure = match sent? {
             Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 return Err(Refusal::UnaskedUpgrade);
             }

@@ -58,6 +58,8 @@ pub(crate) enum Signal {
     Drain,
     /// Close now.
     Close,
+    /// The gateway ends: give up what is in flight, say so, and close.
+    Stop,
 }
 
 /// What is known of a connection from outside its task.
@@ -162,7 +164,12 @@ impl Meter {
 
     /// Whether the connection was told to close.
     pub(crate) fn is_closing(&self) -> bool {
-        self.signal.load(Ordering::Acquire) == Signal::Close as u8
+        self.signal.load(Ordering::Acquire) >= Signal::Close as u8
+    }
+
+    /// Whether what is in flight is to be given up.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.signal.load(Ordering::Acquire) == Signal::Stop as u8
     }
 
     /// Takes a request to close back, for a connection that was idle when it was made and has read
@@ -177,6 +184,7 @@ impl Meter {
         match self.signal.load(Ordering::Acquire) {
             drain if drain == Signal::Drain as u8 => Signal::Drain,
             close if close == Signal::Close as u8 => Signal::Close,
+            stop if stop == Signal::Stop as u8 => Signal::Stop,
             _none => Signal::None,
         }
     }

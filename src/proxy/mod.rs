@@ -10,8 +10,11 @@
 //! that a range that was just refused is refused to connections that are yet to be made. Only `authorize` makes a `Permit`, and `forward` needs
 //! one. No lock is held across network I/O.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
 
 use http::{HeaderValue, Request, Response, Version, header, request};
 use hyper::body::{Body, Incoming};
@@ -99,7 +102,21 @@ async fn answer(
     mut observation: Observation,
 ) -> Response<Relay> {
     let (version, has_body) = (flow.version, !body.is_end_stream());
-    let carried = carry(&worker, &caller, &meter, flow, body, &mut observation).await;
+    let carried = {
+        let mut carrying = pin!(carry(
+            &worker,
+            &caller,
+            &meter,
+            flow,
+            body,
+            &mut observation
+        ));
+        poll_fn(|cx| match meter.gives_up() {
+            true => Poll::Ready(Err(Refusal::Draining)),
+            false => carrying.as_mut().poll(cx),
+        })
+        .await
+    };
     let mut close = worker.plane().is_draining();
     let mut response = match carried {
         Ok(None) => respond::last_hop(observation),

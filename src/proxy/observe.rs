@@ -193,6 +193,10 @@ impl Drop for Observation {
         let took = self.worker.clock().monotonic() - self.started;
         self.count(status, took);
         self.worker.counters().request_ended();
+        // An HTTP/2 stream is a task of its own, whose panic its connection does not see.
+        if self.version == Version::HTTP_2 && std::thread::panicking() {
+            self.worker.counters().panicked();
+        }
         self.meter.request_ended();
         let broke = self.error.is_some() && self.access != AccessLog::Off;
         if broke || logging::wants(self.access, status, self.reason) {

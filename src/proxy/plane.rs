@@ -154,6 +154,9 @@ fn start_worker(
         })
 }
 
+/// How long the log has to tell why the process ends.
+const LOG_GRACE: Duration = Duration::from_millis(200);
+
 /// A gateway that has lost a worker serves some flows and hangs others, and one that has lost its
 /// acceptor serves none that is new; ending lets whoever supervises it start a whole one.
 struct EndsTheProcess;
@@ -162,6 +165,8 @@ impl Drop for EndsTheProcess {
     fn drop(&mut self) {
         if thread::panicking() {
             tracing::error!("a thread of the data plane died; the process ends");
+            // The log is written by a thread of its own.
+            thread::sleep(LOG_GRACE);
             std::process::exit(1);
         }
     }

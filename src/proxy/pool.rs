@@ -13,7 +13,7 @@
 //! task lives, so that `upstream.connections_max` counts what is really open.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -116,6 +116,8 @@ pub(crate) struct Shared {
     /// How many the origin allows, as its connection's task last saw it.
     streams_allowed: Arc<AtomicUsize>,
     idle_since_ms: AtomicU64,
+    /// Whether an origin that went silent makes it unfit for other requests.
+    distrusted: AtomicBool,
 }
 
 /// What a connection is, whatever it carries.
@@ -185,9 +187,8 @@ pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Leas
 fn find(worker: &Arc<Worker>, lane: PoolId) -> Option<Carrier> {
     let now = worker.clock().monotonic();
     worker.pool.take(lane, now).or_else(|| {
-        let others = worker.siblings().iter();
-        others
-            .filter(|other| other.index != worker.index)
+        worker
+            .siblings()
             .find_map(|other| other.pool.take(lane, now))
     })
 }
@@ -334,7 +335,7 @@ where
         let _held = held;
         tokio::pin!(connection);
         std::future::poll_fn(|cx| match meter.asked(cx) {
-            Signal::Close => std::task::Poll::Ready(()),
+            Signal::Close | Signal::Stop => std::task::Poll::Ready(()),
             // How a connection ended is told to the request it carried, if it carried one.
             Signal::None | Signal::Drain => {
                 let polled = connection.as_mut().poll(cx).map(drop);
@@ -495,6 +496,7 @@ impl Shared {
             streams: AtomicUsize::new(1),
             streams_allowed,
             idle_since_ms: AtomicU64::new(0),
+            distrusted: AtomicBool::new(false),
         };
         shared.count(ConnectionState::Busy, 1);
         shared
@@ -502,7 +504,7 @@ impl Shared {
 
     /// Takes a stream, if the connection is fit for another.
     fn try_join(&self, now: Duration) -> bool {
-        if self.sender.is_closed() || !self.link.is_usable(now, now) {
+        if self.is_unfit() || !self.link.is_usable(now, now) {
             return false;
         }
         let streams_max = self.streams_max();
@@ -542,8 +544,13 @@ impl Shared {
 
     fn is_over(&self, now: Duration) -> bool {
         let idle_since = Duration::from_millis(self.idle_since_ms.load(Ordering::Acquire));
+        let carries_nothing = self.streams.load(Ordering::Acquire) == 0;
         self.sender.is_closed()
-            || (self.streams.load(Ordering::Acquire) == 0 && !self.link.is_usable(now, idle_since))
+            || (carries_nothing && (self.is_unfit() || !self.link.is_usable(now, idle_since)))
+    }
+
+    fn is_unfit(&self) -> bool {
+        self.sender.is_closed() || self.distrusted.load(Ordering::Acquire)
     }
 }
 
@@ -585,6 +592,14 @@ impl Lease {
             Some(Carrier::Http1 { link, .. }) => link.meter.bytes_read(),
             Some(Carrier::Http2(shared)) => shared.link.meter.bytes_read(),
             None => 0,
+        }
+    }
+
+    /// Lends the connection to nobody else: its origin went silent, and may have for good. HTTP/1.1
+    /// connections are never lent again after an exchange that was given up.
+    pub(crate) fn distrust(&self) {
+        if let Some(Carrier::Http2(shared)) = &self.carrier {
+            shared.distrusted.store(true, Ordering::Release);
         }
     }
 

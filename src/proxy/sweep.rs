@@ -8,6 +8,8 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use super::io::{Meter, Patience, Signal};
 
 /// How often a worker looks at its connections.
@@ -17,6 +19,8 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
 #[derive(Debug, Default)]
 pub(crate) struct Sweep {
     watched: Mutex<slab::Slab<Watched>>,
+    /// Told when a connection is gone.
+    left: Notify,
 }
 
 #[derive(Debug)]
@@ -88,6 +92,14 @@ impl Sweep {
         }
     }
 
+    /// Returns once no client connection is left.
+    pub(crate) async fn emptied(&self) {
+        let has_clients = || self.lock().iter().any(|(_, it)| it.side == Side::Client);
+        while has_clients() {
+            self.left.notified().await;
+        }
+    }
+
     fn lock(&self) -> std::sync::MutexGuard<'_, slab::Slab<Watched>> {
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -96,5 +108,6 @@ impl Sweep {
 impl Drop for Registration {
     fn drop(&mut self) {
         self.sweep.lock().try_remove(self.key);
+        self.sweep.left.notify_one();
     }
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -52,6 +52,8 @@ const BUFFER_BYTES_MIN: usize = 8192;
 /// How long an idle connection stays open in a drain, so that a request already on its
 /// way is still answered.
 const DRAIN_GRACE: Duration = Duration::from_secs(1);
+/// How long connections have to say that the gateway gave up.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a worker is told.
 #[derive(Debug)]
@@ -75,7 +77,8 @@ pub(crate) struct Worker {
     pub(crate) sweep: Arc<Sweep>,
     pub(crate) tick: Tick,
     plane: Arc<Plane>,
-    siblings: OnceLock<Arc<[Arc<Worker>]>>,
+    /// Weak, or workers would keep each other, and the secrets they can reach, for ever.
+    siblings: OnceLock<Box<[Weak<Worker>]>>,
     /// Whether what idles is to be closed.
     closing_idle: watch::Sender<bool>,
     stopping: AtomicBool,
@@ -178,13 +181,17 @@ impl Worker {
     /// Makes the workers known to each other.
     pub(crate) fn introduce(workers: &Arc<[Arc<Self>]>) {
         for worker in workers.iter() {
-            worker.siblings.get_or_init(|| Arc::clone(workers));
+            worker
+                .siblings
+                .get_or_init(|| workers.iter().map(Arc::downgrade).collect());
         }
     }
 
-    /// All workers, this one included.
-    pub(crate) fn siblings(&self) -> &[Arc<Self>] {
-        self.siblings.get().map_or(&[], |siblings| siblings)
+    /// The other workers.
+    pub(crate) fn siblings(&self) -> impl Iterator<Item = Arc<Self>> {
+        let all = self.siblings.get().into_iter().flatten();
+        all.filter_map(Weak::upgrade)
+            .filter(|other| other.index != self.index)
     }
 
     pub(crate) fn plane(&self) -> &Plane {
@@ -250,7 +257,9 @@ impl Worker {
             }
         }
         self.stopping.store(true, Ordering::Release);
-        self.sweep.signal_clients(Signal::Close);
+        self.sweep.signal_clients(Signal::Stop);
+        // Their tasks have a last word to say before the runtime drops them.
+        drop(tokio::time::timeout(LAST_WORDS, self.sweep.emptied()).await);
         self.pool.clear();
     }
 
@@ -524,6 +533,11 @@ where
                     meter.keep_open();
                     return Poll::Pending;
                 }
+                return Poll::Ready(Ok(()));
+            }
+            Signal::Stop => {
+                // Requests in flight are answered with 503 in this poll.
+                let _answered = connection.as_mut().poll(cx);
                 return Poll::Ready(Ok(()));
             }
             Signal::Drain => {

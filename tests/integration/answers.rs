@@ -264,7 +264,7 @@ async fn every_row_of_the_table_can_be_provoked_and_is_told_as_it_says() {
     // RFC 9457 §3, RFC 9209 §2.3, RFC 9110 §10.2.3.
     let all = provoke_all().await;
 
-    // Nobody is told `draining` yet: a draining gateway carries what reaches it.
+    // `draining` is told as the gateway ends, where nobody can ask for metrics: `drain` holds it.
     let rows: Vec<_> = TABLE.iter().filter(|row| row.name != "draining").collect();
     assert_eq!(all.len(), rows.len());
     for (row, (provoked, named)) in rows.into_iter().zip(&all) {

@@ -331,6 +331,34 @@ async fn the_bound_ends_a_request_that_hangs_and_its_flow_sees_that_something_is
 }
 
 #[tokio::test]
+async fn a_request_without_an_answer_is_told_at_the_bound_that_the_gateway_ends() {
+    let stage = Stage::new();
+    let (asked, arrived) = oneshot::channel();
+    let asked = Mutex::new(Some(asked));
+    let handler = scripted(move |_| {
+        let asked = asked.lock().unwrap().take().unwrap();
+        asked.send(()).unwrap();
+        std::future::pending()
+    });
+    let origin = Origin::start(Setup::new(&stage.server()), handler).await;
+    let gateway = Running::start(&stage, &configured("drain_delay: 0s, drain: 1s", &origin)).await;
+    let mut client = Wire::plain(gateway.flows()).await;
+    client.write(GET).await;
+    arrived.await.unwrap();
+
+    gateway.drain().await;
+
+    let told = client.answer().await;
+    assert_eq!(told.status(), 503);
+    assert_eq!(
+        told.field("proxy-status"),
+        Some("attache; error=destination_unavailable")
+    );
+    assert_eq!(told.field("connection"), Some("close"));
+    assert_eq!(told.field("retry-after"), Some("1"));
+}
+
+#[tokio::test]
 async fn the_bound_holds_although_connections_wait_to_be_accepted() {
     let stage = Stage::new();
     let (origin, pen) = held(&stage).await;

@@ -138,6 +138,30 @@ async fn a_request_does_not_wait_for_a_stream_while_another_connection_may_be_op
     hanging.abort();
 }
 
+#[tokio::test]
+async fn an_http2_connection_on_which_the_origin_went_silent_carries_nothing_more() {
+    let stage = Stage::new();
+    let origin = start(
+        &stage,
+        Protocols::Http2,
+        holding(&Arc::new(Semaphore::new(0))),
+    )
+    .await;
+    let own = connector_with(
+        "orders",
+        &origin.url("/"),
+        "none",
+        "upstream: { response_head: 300ms }",
+    );
+    let gateway = Running::start(&stage, &connectors(&[own])).await;
+
+    let silent = held(&gateway, &origin, "/orders/held").await;
+
+    assert_eq!(silent.await.unwrap(), 504);
+    assert_eq!(get_aside(&gateway, "/orders/x").await.unwrap(), 200);
+    assert_eq!(origin.tally().accepted, 2);
+}
+
 /// RFC 9113 §8.1: the last frame of a body may be an empty one.
 #[tokio::test]
 async fn a_body_whose_length_was_reached_is_whole_before_its_stream_ends() {
