@@ -40,6 +40,8 @@ mod io;
 mod sweep;
 mod stall;
 mod pool;
+mod connect;
+mod lease;
 mod respond;
 mod malformed;
 pub mod error;

@@ -1,0 +1,300 @@
+//! What carries a request: a connection, lent for one exchange, and what it is.
+//!
+//! # Invariants
+//!
+//! A connection goes back to its pool only after a whole request and a whole answer. An HTTP/1.1
+//! connection that was given up amid an exchange is closed, so that nothing of it meets another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::task::AbortHandle;
+
+use super::forward::Outbound;
+use super::io::Meter;
+use super::pool::Idle;
+use super::worker::Worker;
+use crate::dial::Protocol;
+use crate::directory::{ConnectorState, Entry, PoolId, Retired};
+use crate::metrics::ConnectionState;
+
+/// Requests sent side by side on one HTTP/2 connection; fewer where the origin says so
+/// (SETTINGS_MAX_CONCURRENT_STREAMS, RFC 9113 §5.1.2, which recommends no fewer than 100).
+pub(super) const STREAMS_MAX: usize = 100;
+
+/// A connection, lent to one request.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    carrier: Option<Carrier>,
+    /// Counts an HTTP/1.1 connection; one over HTTP/2 counts itself.
+    busy: Option<Gauge>,
+    state: Arc<ConnectorState>,
+    worker: usize,
+}
+
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Http1 {
+        sender: http1::SendRequest<Outbound>,
+        link: Link,
+    },
+    Http2(Arc<Shared>),
+}
+
+impl Lease {
+    pub(super) fn new(carrier: Carrier, entry: &Entry, worker: &Arc<Worker>) -> Self {
+        let state = Arc::clone(&entry.state);
+        let busy = matches!(carrier, Carrier::Http1 { .. })
+            .then(|| Gauge::new(ConnectionState::Busy, &state, worker.index));
+        Self {
+            carrier: Some(carrier),
+            busy,
+            state,
+            worker: worker.index,
+        }
+    }
+
+    /// The version the connection speaks.
+    pub(crate) fn protocol(&self) -> Protocol {
+        match &self.carrier {
+            Some(Carrier::Http2(_)) => Protocol::Http2,
+            Some(Carrier::Http1 { .. }) | None => Protocol::Http11,
+        }
+    }
+
+    /// Bytes the origin has sent on this connection.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        match &self.carrier {
+            Some(Carrier::Http1 { link, .. }) => link.meter.bytes_read(),
+            Some(Carrier::Http2(shared)) => shared.link.meter.bytes_read(),
+            None => 0,
+        }
+    }
+
+    /// Lends the connection to nobody else: its origin went silent, and may have for good. HTTP/1.1
+    /// connections are never lent again after an exchange that was given up.
+    pub(crate) fn distrust(&self) {
+        if let Some(Carrier::Http2(shared)) = &self.carrier {
+            shared.distrusted.store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether the connection was closed because the origin took nothing for too long.
+    pub(crate) fn was_overdue(&self) -> bool {
+        match &self.carrier {
+            Some(Carrier::Http1 { link, .. }) => link.meter.is_closing(),
+            Some(Carrier::Http2(shared)) => shared.link.meter.is_closing(),
+            None => false,
+        }
+    }
+
+    /// Sends a request and returns the answer's head. A request that was not sent at all comes
+    /// back with the error.
+    pub(crate) async fn send(
+        &mut self,
+        request: Request<Outbound>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Outbound>>> {
+        match self.carrier.as_mut() {
+            Some(Carrier::Http1 { sender, .. }) => {
+                // The last answer's end may not have reached the connection's task yet. If it
+                // never does, sending says so and gives the request back.
+                if !sender.is_ready() {
+                    drop(sender.ready().await);
+                }
+                sender.try_send_request(request).await
+            }
+            Some(Carrier::Http2(shared)) => {
+                let mut sender = shared.sender.clone();
+                sender.try_send_request(request).await
+            }
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the connection back: its request and its answer are whole.
+    pub(crate) fn finish(mut self) {
+        match self.carrier.take() {
+            Some(Carrier::Http1 { sender, link }) => {
+                let home = Arc::clone(&link.home);
+                if !sender.is_closed() && !home.is_stopping() {
+                    self.busy = None;
+                    let gauge = Gauge::new(ConnectionState::Idle, &self.state, self.worker);
+                    let since = home.clock().monotonic();
+                    let owner = Arc::clone(&link.owner);
+                    home.pool.give_back(Idle {
+                        sender,
+                        link,
+                        since,
+                        _gauge: gauge,
+                    });
+                    // It may wait for this connection, which others used on its account.
+                    owner.tell_freed();
+                }
+            }
+            Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
+            None => return,
+        }
+        self.state.tell_freed();
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        match self.carrier.take() {
+            // Given up amid an exchange: nothing of it may meet another request.
+            Some(Carrier::Http1 { link, .. }) => link.task.abort(),
+            Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
+            None => return,
+        }
+        self.state.tell_freed();
+    }
+}
+
+/// An HTTP/2 connection, which carries several requests.
+#[derive(Debug)]
+pub(super) struct Shared {
+    sender: http2::SendRequest<Outbound>,
+    link: Link,
+    streams: AtomicUsize,
+    /// How many the origin allows, as its connection's task last saw it.
+    streams_allowed: Arc<AtomicUsize>,
+    idle_since_ms: AtomicU64,
+    /// Whether an origin that went silent makes it unfit for other requests.
+    distrusted: AtomicBool,
+}
+
+/// What a connection is, whatever it carries.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) pool: PoolId,
+    pub(super) retired: Retired,
+    /// The connector on whose account it is open; others with the same origin and TLS identity may
+    /// use it too.
+    pub(super) owner: Arc<ConnectorState>,
+    /// The worker whose runtime drives it.
+    pub(super) home: Arc<Worker>,
+    pub(super) meter: Arc<Meter>,
+    pub(super) task: AbortHandle,
+    pub(super) born: Duration,
+    pub(super) age_max: Duration,
+    pub(super) idle_timeout: Duration,
+}
+
+impl Link {
+    pub(super) fn is_usable(&self, now: Duration, idle_since: Duration) -> bool {
+        !self.retired.is_retired()
+            && now.saturating_sub(self.born) < self.age_max
+            && now.saturating_sub(idle_since) < self.idle_timeout
+    }
+}
+
+impl Shared {
+    pub(super) fn with_one_stream(
+        sender: http2::SendRequest<Outbound>,
+        link: Link,
+        streams_allowed: Arc<AtomicUsize>,
+    ) -> Self {
+        let shared = Self {
+            sender,
+            link,
+            streams: AtomicUsize::new(1),
+            streams_allowed,
+            idle_since_ms: AtomicU64::new(0),
+            distrusted: AtomicBool::new(false),
+        };
+        shared.count(ConnectionState::Busy, 1);
+        shared
+    }
+
+    /// Takes a stream, if the connection is fit for another.
+    pub(super) fn try_join(&self, now: Duration) -> bool {
+        if self.is_unfit() || !self.link.is_usable(now, now) {
+            return false;
+        }
+        let streams_max = self.streams_max();
+        let before = self
+            .streams
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |streams| {
+                (streams < streams_max).then_some(streams + 1)
+            });
+        if before == Ok(0) {
+            self.count(ConnectionState::Idle, -1);
+            self.count(ConnectionState::Busy, 1);
+        }
+        before.is_ok()
+    }
+
+    fn leave(&self, now: Duration) {
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.idle_since_ms.store(now_ms, Ordering::Release);
+        if self.streams.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.count(ConnectionState::Busy, -1);
+            self.count(ConnectionState::Idle, 1);
+        }
+        self.link.owner.tell_freed();
+    }
+
+    /// How many requests it may carry side by side.
+    pub(super) fn streams_max(&self) -> usize {
+        let allowed = self.streams_allowed.load(Ordering::Acquire);
+        allowed.min(STREAMS_MAX)
+    }
+
+    /// One connection is one, however many requests it carries.
+    fn count(&self, state: ConnectionState, delta: i64) {
+        let series = &self.link.owner.series;
+        series.upstream_connection(self.link.home.index, state, delta);
+    }
+
+    pub(super) fn is_over(&self, now: Duration) -> bool {
+        let idle_since = Duration::from_millis(self.idle_since_ms.load(Ordering::Acquire));
+        let carries_nothing = self.streams.load(Ordering::Acquire) == 0;
+        self.sender.is_closed()
+            || (carries_nothing && (self.is_unfit() || !self.link.is_usable(now, idle_since)))
+    }
+
+    fn is_unfit(&self) -> bool {
+        self.sender.is_closed() || self.distrusted.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let idle = *self.streams.get_mut() == 0;
+        let state = match idle {
+            true => ConnectionState::Idle,
+            false => ConnectionState::Busy,
+        };
+        self.count(state, -1);
+    }
+}
+
+/// Counts an HTTP/1.1 connection as idle or busy for as long as it is.
+#[derive(Debug)]
+pub(super) struct Gauge {
+    counted: ConnectionState,
+    state: Arc<ConnectorState>,
+    worker: usize,
+}
+
+impl Gauge {
+    fn new(counted: ConnectionState, state: &Arc<ConnectorState>, worker: usize) -> Self {
+        state.series.upstream_connection(worker, counted, 1);
+        Self {
+            counted,
+            state: Arc::clone(state),
+            worker,
+        }
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        let series = &self.state.series;
+        series.upstream_connection(self.worker, self.counted, -1);
+    }
+}
