@@ -55,6 +55,7 @@ pub(super) struct Idle {
     pub(super) since: Duration,
     pub(super) _gauge: Gauge,
 }
+
 /// Why no connection could be had.
 #[derive(Debug)]
 pub(crate) enum CheckoutError {
@@ -63,6 +64,7 @@ pub(crate) enum CheckoutError {
     /// The connector's limit was reached and nothing came free in time.
     NoneFree,
 }
+
 /// Lends a connection to `entry`'s origin.
 pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Lease, CheckoutError> {
     let lane = entry.upstream.pool;
@@ -150,6 +152,7 @@ async fn dial(
     }
     Ok(carrier)
 }
+
 impl Pool {
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PoolId, Lane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
