@@ -71,16 +71,23 @@ pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Leas
     if let Some(carrier) = find(worker, lane) {
         return Ok(Lease::new(carrier, entry, worker));
     }
+    // Boxed: a request that finds a connection, as nearly all do, need not carry the room that
+    // waiting and dialling take.
+    let carrier = Box::pin(wait_or_dial(worker, entry)).await?;
+    Ok(Lease::new(carrier, entry, worker))
+}
+
+/// Gets a connection that is not there yet, within `upstream.connect` in all.
+async fn wait_or_dial(worker: &Arc<Worker>, entry: &Entry) -> Result<Carrier, CheckoutError> {
     let began = worker.clock().monotonic();
     let limit = entry.connector.upstream.connect_timeout;
     let permit = match tokio::time::timeout(limit, find_or_permit(worker, entry)).await {
-        Ok(Ok(carrier)) => return Ok(Lease::new(carrier, entry, worker)),
+        Ok(Ok(carrier)) => return Ok(carrier),
         Ok(Err(permit)) => permit,
         Err(_) => return Err(CheckoutError::NoneFree),
     };
     let left = limit.saturating_sub(worker.clock().monotonic().saturating_sub(began));
-    let carrier = dial(worker, entry, permit, left).await?;
-    Ok(Lease::new(carrier, entry, worker))
+    dial(worker, entry, permit, left).await
 }
 
 /// What a worker has to offer, its own first.
