@@ -15,7 +15,7 @@ use serde_yaml::{Error, Options, Spanned};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, Problem};
-use super::reader;
+use super::{reader, settings};
 
 /// The deepest nesting; the deepest key of the configuration stands at nine.
 const DEPTH_MAX: usize = 32;
@@ -158,7 +158,31 @@ fn fault(error: &Error, source: &str) -> Fault {
     } else {
         Problem::Syntax(None)
     };
-    Fault::new(at, String::new(), problem)
+    let key = if matches!(problem, Problem::RepeatedKey) {
+        known_key(source, at)
+    } else {
+        String::new()
+    };
+    Fault::new(at, key, problem)
+}
+
+/// The key that stands at `at`, if it is one of ours and so no secret in the wrong place.
+fn known_key(source: &str, at: Position) -> String {
+    let index = |one_based: u64| usize::try_from(one_based - 1).unwrap_or(usize::MAX);
+    let line = source.lines().nth(index(at.line)).unwrap_or_default();
+    let letter = |c: &char| c.is_ascii_lowercase() || *c == '_' || c.is_ascii_digit();
+    let key: String = line
+        .chars()
+        .skip(index(at.column))
+        .take_while(letter)
+        .collect();
+    match settings::ALL_KEYS
+        .iter()
+        .any(|keys| keys.contains(&key.as_str()))
+    {
+        true => key,
+        false => String::new(),
+    }
 }
 
 /// `{ key: ${NAME} }` is no YAML: the scanner stops at the second brace, after the `$`.

@@ -10,7 +10,8 @@ use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Size, Span};
 use super::{
-    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, connectors, listeners,
+    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth,
+    connectors, files, listeners, oauth,
 };
 use crate::tls::client::check_anchors;
 
@@ -30,6 +31,28 @@ pub(super) const ROOT_KEYS: &[&str] = &[
     "tokens",
     "connectors",
 ];
+/// Every key there is, wherever it stands.
+pub(super) const ALL_KEYS: &[&[&str]] = &[
+    ROOT_KEYS,
+    LOGS_KEYS,
+    TRUST_KEYS,
+    LIMITS_KEYS,
+    TIMEOUTS_KEYS,
+    TOKENS_KEYS,
+    listeners::TLS_KEYS,
+    listeners::ADMIN_KEYS,
+    listeners::METRICS_KEYS,
+    connectors::CONNECTOR_KEYS,
+    connectors::UPSTREAM_KEYS,
+    auth::AUTH_KEYS,
+    auth::BASIC_KEYS,
+    auth::HEADER_KEYS,
+    oauth::OAUTH2_KEYS,
+    assertion::ASSERTION_KEYS,
+    files::SOURCE_KEYS,
+    files::PAIR_KEYS,
+];
+
 pub(super) const LOGS_KEYS: &[&str] = &["format", "level", "access"];
 pub(super) const TRUST_KEYS: &[&str] = &[
     "ca_bundles",

@@ -89,7 +89,7 @@ fn every_bad_input_gets_a_sentence_of_its_own_with_file_line_column_and_key() {
         ),
         (
             "workers: 1\nworkers: 2\n".to_owned(),
-            "2:1: this key was given before",
+            "2:1: workers: this key was given before",
         ),
         (
             "workers: ${CORES}\n".to_owned(),

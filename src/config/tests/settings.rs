@@ -90,6 +90,18 @@ fn an_unknown_key_names_its_place_and_the_nearest_known_key() {
 }
 
 #[test]
+fn a_repeated_key_is_named_unless_it_may_be_a_secret() {
+    assert_eq!(
+        refused("limits:\n  head_bytes_max: 64KiB\n  head_bytes_max: 64KiB\n"),
+        "3:3: head_bytes_max: this key was given before in the same mapping"
+    );
+    assert_eq!(
+        refused("limits:\n  hunter2: 1\n  hunter2: 2\n"),
+        "3:3: this key was given before in the same mapping"
+    );
+}
+
+#[test]
 fn keys_of_later_versions_are_refused_not_ignored() {
     for text in [
         "inbound: {}",
