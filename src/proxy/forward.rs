@@ -168,8 +168,10 @@ fn address(
         }
         Protocol::Http2 => {
             *request.version_mut() = http::Version::HTTP_2;
-            request.headers_mut().remove(header::HOST);
-            request.headers_mut().remove(header::TRANSFER_ENCODING);
+            // What a first, unsent try over HTTP/1.1 may have left.
+            for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
+                request.headers_mut().remove(name);
+            }
             parts.scheme = Some(Scheme::HTTPS);
             parts.authority = Some(entry.upstream.authority.clone());
         }
