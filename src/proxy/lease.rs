@@ -14,8 +14,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::task::AbortHandle;
 
-use super::forward::Outbound;
 use super::io::Meter;
+use super::outbound::Outbound;
 use super::pool::Idle;
 use super::worker::Worker;
 use crate::dial::Protocol;

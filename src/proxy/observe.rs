@@ -8,8 +8,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 
 use super::admit::Place;
 use super::error::Refusal;
-use super::forward::Upload;
 use super::io::Meter;
+use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
 use super::worker::{Caller, Worker};
 use crate::config::AccessLog;

@@ -20,8 +20,8 @@ use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
 use super::connect::open;
-use super::forward::Outbound;
 use super::lease::{Carrier, Gauge, Lease, Link, Shared};
+use super::outbound::Outbound;
 use super::worker::Worker;
 use crate::dial::{DialError, Protocol};
 use crate::directory::{ConnectionPermit, Entry, PoolId};

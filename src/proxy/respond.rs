@@ -2,27 +2,23 @@
 //!
 //! # Invariants
 //!
-//! An origin's status and body pass through unchanged. [`Relay`] owns everything an exchange holds
-//! (the connection, the place in flight, the observation); dropping it settles all of them.
+//! An origin's status passes through unchanged, and so do its fields but for what one connection
+//! alone is concerned with, session cookies, and a `Location` that leads back to the origin.
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use serde::Serialize;
-use url::{Position, Url};
 
 use super::authorize::Permit;
 use super::error::{Reason, Refusal, Row};
-use super::forward::{Answer, Upload, UploadState, keep_trailers};
-use super::lease::Lease;
+use super::forward::Answer;
+use super::location::relocate;
 use super::observe::Observation;
-use super::resolve::{self, Addressed};
+use super::outbound::Upload;
+use super::relay::{FromOrigin, Relay};
 use super::rewrite;
 use super::stall::{Stall, Taking};
 use crate::connector::{Connector, Cookies};
@@ -34,49 +30,12 @@ const CARRIED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
 const CERTIFICATE_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-Certificate");
 
-/// The body of every answer.
-#[derive(Debug)]
-pub(crate) struct Relay {
-    source: Source,
-    observation: Observation,
-}
-
-#[derive(Debug)]
-enum Source {
-    /// The gateway's own words.
-    Problem(Option<Bytes>),
-    /// The origin's, as they arrive.
-    Origin(Box<FromOrigin>),
-}
-
-#[derive(Debug)]
-struct FromOrigin {
-    body: Incoming,
-    /// The connection, until the answer is whole.
-    lease: Option<Lease>,
-    upload: Option<Arc<Upload>>,
-    stall: Stall,
-    /// On HTTP/2 connections, whether the client takes what it is given.
-    taking: Option<Taking>,
-}
-
 /// An answer, and what it takes to relay it.
 #[derive(Debug)]
 pub(crate) struct Carried {
     pub(crate) answer: Answer,
     pub(crate) upload: Option<Arc<Upload>>,
     pub(crate) permit: Permit,
-}
-
-/// Why an answer broke off; the client sees its connection or stream end early.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum Broken {
-    /// The origin's answer broke off or is malformed.
-    #[error("the origin's answer broke off")]
-    Origin(#[source] hyper::Error),
-    /// The origin paused for too long.
-    #[error("the origin's answer stalled")]
-    Stalled,
 }
 
 /// Passes an origin's answer on.
@@ -103,11 +62,7 @@ pub(crate) fn relay(
         stall: Stall::new(connector.upstream.stall_timeout),
         taking,
     };
-    let relay = Relay {
-        source: Source::Origin(Box::new(source)),
-        observation,
-    };
-    Response::from_parts(head, relay)
+    Response::from_parts(head, Relay::of_origin(source, observation))
 }
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1) and session cookies, which are
@@ -131,83 +86,10 @@ fn clean(headers: &mut HeaderMap, connector: &Connector) {
     }
 }
 
-/// Rewrites a `Location` on the connector's own origin, behind its base path, to the gateway's
-/// address. Others pass untouched and are never followed, but for one that a client would resolve
-/// against the gateway's address (RFC 9110 §10.2.2) and take for another connector's: that one is
-/// written out with its origin.
-fn relocate(headers: &mut HeaderMap, permit: &Permit) {
-    let location = headers.get(header::LOCATION);
-    let Some(text) = location.and_then(|location| location.to_str().ok()) else {
-        return;
-    };
-    let rewritten = on_origin(text, permit)
-        .and_then(|path| gateway_address(path, permit))
-        .or_else(|| written_out(text, permit));
-    if let Some(Ok(rewritten)) = rewritten.map(HeaderValue::try_from) {
-        headers.insert(header::LOCATION, rewritten);
-    }
-}
-
-/// What of `location` stands behind the connector's own origin, if it is written with all of it or
-/// with nothing but a path.
-fn on_origin<'a>(location: &'a str, permit: &Permit) -> Option<&'a str> {
-    let authority = permit.entry().upstream.resource.origin().authority();
-    let path_alone =
-        || Some(location).filter(|text| text.starts_with('/') && !text.starts_with("//"));
-    location
-        .strip_prefix("https://")
-        .and_then(|rest| rest.strip_prefix(authority))
-        .filter(|path| path.is_empty() || path.starts_with(['/', '?']))
-        .or_else(path_alone)
-}
-
-/// The gateway's address of what is `path` on the origin. Nothing outside the base path has one,
-/// and nothing that dot segments could lead outside of it.
-fn gateway_address(path: &str, permit: &Permit) -> Option<String> {
-    let entry = permit.entry();
-    let base = entry.upstream.resource.base_path().trim_end_matches('/');
-    let rest = path.strip_prefix(base)?;
-    if !(rest.is_empty() || rest.starts_with(['/', '?'])) || holds_dots(rest) {
-        return None;
-    }
-    Some(match permit.addressed() {
-        Addressed::ByPath => format!("/{}{rest}", entry.connector.id),
-        Addressed::ByField if rest.starts_with('/') => rest.to_owned(),
-        Addressed::ByField => format!("/{rest}"),
-    })
-}
-
-/// A relative `location` as the origin means it, where the gateway's address would make something
-/// else of it.
-fn written_out(location: &str, permit: &Permit) -> Option<String> {
-    let resource = &permit.entry().upstream.resource;
-    let path = path_of(location);
-    let absolute = location.starts_with("//") || path.split('/').next()?.contains(':');
-    // Behind `/{connector-id}` alone, the next name would stand in the connector's place.
-    let at_base = permit.target().path() == resource.base_path() && !path.is_empty();
-    if absolute || !(path.starts_with('/') || at_base || holds_dots(path)) {
-        return None;
-    }
-    let asked = format!("{}{}", resource.origin(), permit.target());
-    let meant = Url::parse(&asked).ok()?.join(location).ok()?;
-    gateway_address(&meant[Position::BeforePath..], permit).or_else(|| Some(meant.into()))
-}
-
-fn holds_dots(reference: &str) -> bool {
-    resolve::check_path(path_of(reference)).is_err()
-}
-
-fn path_of(reference: &str) -> &str {
-    reference.split(['?', '#']).next().unwrap_or_default()
-}
-
 /// Answers OPTIONS in the origin's place (RFC 9110 §7.6.2, §9.3.7).
 pub(crate) fn last_hop(mut observation: Observation) -> Response<Relay> {
     observation.answered(StatusCode::NO_CONTENT);
-    let mut response = Response::new(Relay {
-        source: Source::Problem(None),
-        observation,
-    });
+    let mut response = Response::new(Relay::own(None, observation));
     *response.status_mut() = StatusCode::NO_CONTENT;
     response
         .headers_mut()
@@ -259,10 +141,8 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Observation) -> Response<Re
         observation.request_id(),
         refusal.may_have_reached_origin(),
     );
-    let mut response = Response::new(Relay {
-        source: Source::Problem(Some(Bytes::from(text))),
-        observation,
-    });
+    let text = Some(Bytes::from(text));
+    let mut response = Response::new(Relay::own(text, observation));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
@@ -286,107 +166,4 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Observation) -> Response<Re
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
     }
     response
-}
-
-impl Body for Relay {
-    type Data = Bytes;
-    type Error = Broken;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        let this = &mut *self;
-        let frame = match &mut this.source {
-            Source::Problem(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Source::Origin(origin) => ready!(origin.poll_frame(cx)),
-        };
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.observation.sent(data.len());
-                }
-            }
-            Some(Err(error)) => this.observation.broke_off(error),
-            None => {}
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Problem(text) => text.is_none(),
-            Source::Origin(origin) => origin.body.is_end_stream(),
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Problem(text) => {
-                let bytes = text.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
-            }
-            Source::Origin(origin) => origin.body.size_hint(),
-        }
-    }
-}
-
-impl FromOrigin {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
-        if let Some(taking) = &self.taking {
-            taking.taken();
-        }
-        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
-            ready!(self.stall.poll_over(cx));
-            return Poll::Ready(Some(Err(Broken::Stalled)));
-        };
-        self.stall.moved();
-        Poll::Ready(match frame {
-            None => {
-                self.release();
-                None
-            }
-            Some(Err(error)) => Some(Err(Broken::Origin(error))),
-            Some(Ok(frame)) => Some(Ok(match frame.into_data() {
-                Ok(data) => {
-                    if let Some(taking) = &self.taking {
-                        taking.offered();
-                    }
-                    if self.body.is_end_stream() {
-                        self.release();
-                    }
-                    Frame::data(data)
-                }
-                Err(frame) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
-                    Frame::trailers(keep_trailers(trailers))
-                }
-            })),
-        })
-    }
-
-    /// Gives the connection back once the answer is whole. One whose request is not whole yet
-    /// is closed instead: the rest of it must not reach the origin as something else.
-    fn release(&mut self) {
-        let whole = self
-            .upload
-            .as_ref()
-            .is_none_or(|upload| upload.state() == UploadState::Whole);
-        if let Some(lease) = self.lease.take() {
-            if whole {
-                lease.finish();
-            } else {
-                drop(lease);
-            }
-        }
-    }
-}
-
-impl Drop for FromOrigin {
-    fn drop(&mut self) {
-        // An answer without a body is never polled.
-        if self.body.is_end_stream() {
-            self.release();
-        }
-    }
 }

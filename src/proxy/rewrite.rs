@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, re
 
 use super::authorize::Permit;
 use super::error::Refusal;
-use super::forward::Outbound;
+use super::outbound::Outbound;
 use super::worker::Caller;
 use crate::connector::{Cookies, Forwarded};
 use crate::credential::Credential;

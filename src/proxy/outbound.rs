@@ -1,0 +1,260 @@
+//! A request's body on its way to the origin: counted, timed, its trailers filtered.
+//!
+//! # Invariants
+//!
+//! What both sides of an exchange need to know of the body is in its [`Upload`], which outlives it.
+//! A body that ends early is an error to whoever sends it, and its reason is in the [`Upload`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::sync::Notify;
+
+use super::io::Meter;
+use super::rewrite;
+use super::stall::Stall;
+
+/// How long the rest of a body may take once its client has shut its sending half down: all of it
+/// has been read from the network by then, and is only to be handed over.
+const ENDED_GRACE: Duration = Duration::from_secs(1);
+
+/// The body of a request to an origin.
+#[derive(Debug)]
+pub(crate) enum Outbound {
+    /// There is none.
+    Empty,
+    /// The flow's, as it arrives.
+    Streaming(Box<Streaming>),
+}
+
+/// A flow's body on its way: counted, timed, its trailers filtered.
+#[derive(Debug)]
+pub(crate) struct Streaming {
+    body: Incoming,
+    stall: Stall,
+    /// Whether the client is known to send nothing more.
+    ended: bool,
+    upload: Arc<Upload>,
+}
+
+/// What both sides of an exchange need to know of the request's body.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    state: AtomicU8,
+    bytes: AtomicU64,
+    body_bytes_max: u64,
+    stall_limit: Duration,
+    /// Whether the flow has yet to send what was asked for.
+    awaits_flow: AtomicBool,
+    /// Told when nothing more of the body will come.
+    over: Notify,
+    meter: Arc<Meter>,
+}
+
+/// How far a request's body has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum UploadState {
+    /// It is on its way.
+    Arriving,
+    /// All of it was handed on.
+    Whole,
+    /// It is over the limit, in bytes.
+    TooLarge(u64),
+    /// The client paused for longer than this.
+    Stalled(Duration),
+    /// It broke off, or its framing is malformed.
+    Broken,
+}
+
+const ARRIVING: u8 = 0;
+const WHOLE: u8 = 1;
+const TOO_LARGE: u8 = 2;
+const STALLED: u8 = 3;
+const BROKEN: u8 = 4;
+
+impl Upload {
+    /// How far the body has come.
+    pub(crate) fn state(&self) -> UploadState {
+        match self.state.load(Ordering::Acquire) {
+            WHOLE => UploadState::Whole,
+            TOO_LARGE => UploadState::TooLarge(self.body_bytes_max),
+            STALLED => UploadState::Stalled(self.stall_limit),
+            BROKEN => UploadState::Broken,
+            _arriving => UploadState::Arriving,
+        }
+    }
+
+    /// Bytes received so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Whether the flow has yet to send what was asked for.
+    pub(crate) fn awaits_flow(&self) -> bool {
+        self.awaits_flow.load(Ordering::Relaxed)
+    }
+
+    /// Returns when nothing more of the body will come.
+    pub(crate) async fn over(&self) {
+        self.over.notified().await;
+    }
+
+    fn note(&self, state: u8) {
+        self.state.store(state, Ordering::Release);
+        self.over.notify_one();
+    }
+}
+
+/// Why a request's body ended early. The reason is in its [`Upload`].
+#[derive(Debug, thiserror::Error)]
+#[error("the request's body ended early")]
+pub(crate) struct BodyCut;
+
+impl Outbound {
+    /// The body of a request that arrives on the connection of `meter`.
+    pub(crate) fn new(
+        body: Incoming,
+        body_bytes_max: u64,
+        stall_limit: Duration,
+        meter: &Arc<Meter>,
+    ) -> Self {
+        if body.is_end_stream() {
+            return Self::Empty;
+        }
+        Self::Streaming(Box::new(Streaming {
+            body,
+            stall: Stall::new(stall_limit),
+            ended: false,
+            upload: Arc::new(Upload {
+                state: AtomicU8::new(ARRIVING),
+                bytes: AtomicU64::new(0),
+                body_bytes_max,
+                stall_limit,
+                awaits_flow: AtomicBool::new(false),
+                over: Notify::new(),
+                meter: Arc::clone(meter),
+            }),
+        }))
+    }
+
+    /// What is known of the body, if there is one.
+    pub(crate) fn upload(&self) -> Option<&Arc<Upload>> {
+        match self {
+            Self::Empty => None,
+            Self::Streaming(streaming) => Some(&streaming.upload),
+        }
+    }
+}
+
+impl Body for Outbound {
+    type Data = Bytes;
+    type Error = BodyCut;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        match &mut *self {
+            Self::Empty => Poll::Ready(None),
+            Self::Streaming(streaming) => streaming.poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Streaming(streaming) => streaming.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Empty => SizeHint::with_exact(0),
+            Self::Streaming(streaming) => streaming.body.size_hint(),
+        }
+    }
+}
+
+impl Streaming {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let awaits_flow = &self.upload.awaits_flow;
+        awaits_flow.store(polled.is_pending(), Ordering::Relaxed);
+        let Poll::Ready(frame) = polled else {
+            return self.poll_pause(cx);
+        };
+        self.stall.moved();
+        let Some(frame) = frame else {
+            self.upload.note(WHOLE);
+            return Poll::Ready(None);
+        };
+        let Ok(frame) = frame else {
+            return self.cut(BROKEN);
+        };
+        match frame.into_data() {
+            Ok(data) => {
+                let count = u64::try_from(data.len()).unwrap_or(u64::MAX);
+                let before = self.upload.bytes.fetch_add(count, Ordering::Relaxed);
+                if before.saturating_add(count) > self.upload.body_bytes_max {
+                    return self.cut(TOO_LARGE);
+                }
+                if self.is_whole() {
+                    self.upload.note(WHOLE);
+                }
+                Poll::Ready(Some(Ok(Frame::data(data))))
+            }
+            Err(frame) => {
+                self.upload.note(WHOLE);
+                let trailers = frame.into_trailers().unwrap_or_default();
+                Poll::Ready(Some(Ok(Frame::trailers(keep_trailers(trailers)))))
+            }
+        }
+    }
+
+    /// Whether the origin has been given all it was told to expect. An HTTP/2 client may say so
+    /// only in a later, empty frame (RFC 9113 §8.1), for which nobody asks once the length is
+    /// reached.
+    fn is_whole(&self) -> bool {
+        self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
+    }
+
+    /// Nothing of the body is there: it is still coming, or stalls, or will never come.
+    fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        if !self.upload.meter.has_ended(cx) {
+            ready!(self.stall.poll_over(cx));
+            return self.cut(STALLED);
+        }
+        if !self.ended {
+            self.ended = true;
+            self.stall.moved();
+        }
+        ready!(self.stall.poll_over_within(ENDED_GRACE, cx));
+        self.cut(BROKEN)
+    }
+
+    fn cut(&self, state: u8) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        self.upload.note(state);
+        Poll::Ready(Some(Err(BodyCut)))
+    }
+}
+
+/// Trailers that may travel: none that frames, routes or authenticates (RFC 9110 §6.5.1).
+pub(crate) fn keep_trailers(mut trailers: HeaderMap) -> HeaderMap {
+    let named = rewrite::connection_options(&trailers);
+    let refused: Vec<_> = trailers
+        .keys()
+        .filter(|name| rewrite::is_unfit_for_trailer(name) || named.contains(name))
+        .cloned()
+        .collect();
+    for name in refused {
+        trailers.remove(name);
+    }
+    trailers
+}

@@ -1,0 +1,177 @@
+//! The body of what the flow receives, as it streams.
+//!
+//! # Invariants
+//!
+//! An origin's body passes through unchanged. [`Relay`] owns everything an exchange holds (the
+//! connection, the place in flight, the observation); dropping it settles all of them.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::lease::Lease;
+use super::observe::Observation;
+use super::outbound::{Upload, UploadState, keep_trailers};
+use super::stall::{Stall, Taking};
+
+/// The body of every answer.
+#[derive(Debug)]
+pub(crate) struct Relay {
+    source: Source,
+    observation: Observation,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// The gateway's own words.
+    Problem(Option<Bytes>),
+    /// The origin's, as they arrive.
+    Origin(Box<FromOrigin>),
+}
+
+/// An answer's body and what it holds.
+#[derive(Debug)]
+pub(crate) struct FromOrigin {
+    pub(crate) body: Incoming,
+    /// The connection, until the answer is whole.
+    pub(crate) lease: Option<Lease>,
+    pub(crate) upload: Option<Arc<Upload>>,
+    pub(crate) stall: Stall,
+    /// On HTTP/2 connections, whether the client takes what it is given.
+    pub(crate) taking: Option<Taking>,
+}
+
+/// Why an answer broke off; the client sees its connection or stream end early.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Broken {
+    /// The origin's answer broke off or is malformed.
+    #[error("the origin's answer broke off")]
+    Origin(#[source] hyper::Error),
+    /// The origin paused for too long.
+    #[error("the origin's answer stalled")]
+    Stalled,
+}
+
+impl Relay {
+    /// The gateway's own words, if it has any.
+    pub(crate) fn own(text: Option<Bytes>, observation: Observation) -> Self {
+        Self {
+            source: Source::Problem(text),
+            observation,
+        }
+    }
+
+    /// What the origin sends.
+    pub(crate) fn of_origin(origin: FromOrigin, observation: Observation) -> Self {
+        Self {
+            source: Source::Origin(Box::new(origin)),
+            observation,
+        }
+    }
+}
+impl Body for Relay {
+    type Data = Bytes;
+    type Error = Broken;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        let this = &mut *self;
+        let frame = match &mut this.source {
+            Source::Problem(text) => text.take().map(|text| Ok(Frame::data(text))),
+            Source::Origin(origin) => ready!(origin.poll_frame(cx)),
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.observation.sent(data.len());
+                }
+            }
+            Some(Err(error)) => this.observation.broke_off(error),
+            None => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Problem(text) => text.is_none(),
+            Source::Origin(origin) => origin.body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Problem(text) => {
+                let bytes = text.as_ref().map_or(0, Bytes::len);
+                SizeHint::with_exact(u64::try_from(bytes).unwrap_or(u64::MAX))
+            }
+            Source::Origin(origin) => origin.body.size_hint(),
+        }
+    }
+}
+
+impl FromOrigin {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
+        if let Some(taking) = &self.taking {
+            taking.taken();
+        }
+        let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) else {
+            ready!(self.stall.poll_over(cx));
+            return Poll::Ready(Some(Err(Broken::Stalled)));
+        };
+        self.stall.moved();
+        Poll::Ready(match frame {
+            None => {
+                self.release();
+                None
+            }
+            Some(Err(error)) => Some(Err(Broken::Origin(error))),
+            Some(Ok(frame)) => Some(Ok(match frame.into_data() {
+                Ok(data) => {
+                    if let Some(taking) = &self.taking {
+                        taking.offered();
+                    }
+                    if self.body.is_end_stream() {
+                        self.release();
+                    }
+                    Frame::data(data)
+                }
+                Err(frame) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    Frame::trailers(keep_trailers(trailers))
+                }
+            })),
+        })
+    }
+
+    /// Gives the connection back once the answer is whole. One whose request is not whole yet
+    /// is closed instead: the rest of it must not reach the origin as something else.
+    fn release(&mut self) {
+        let whole = self
+            .upload
+            .as_ref()
+            .is_none_or(|upload| upload.state() == UploadState::Whole);
+        if let Some(lease) = self.lease.take() {
+            if whole {
+                lease.finish();
+            } else {
+                drop(lease);
+            }
+        }
+    }
+}
+
+impl Drop for FromOrigin {
+    fn drop(&mut self) {
+        // An answer without a body is never polled.
+        if self.body.is_end_stream() {
+            self.release();
+        }
+    }
+}
