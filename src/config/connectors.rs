@@ -8,8 +8,8 @@ use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
 use crate::connector::{
-    Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, ResourceDomain,
-    Upstream,
+    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
+    ResourceDomain, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
 
@@ -81,6 +81,7 @@ pub(super) fn default_upstream<'d>(
         connections_max: connections_max.as_u32(),
         idle_timeout: read(&IDLE),
         age_max: read(&AGE_MAX),
+        tunnel_idle_timeout: Upstream::default().tunnel_idle_timeout,
         http2: http2.unwrap_or_default(),
     }
 }
@@ -187,6 +188,11 @@ fn connector<'d>(
         ca_bundle,
         cookies: cookies.unwrap_or_default(),
         forwarded,
+        warm: false,
+        recovery: Recovery::default(),
+        bulkhead: Bulkhead::default(),
+        upgrades: Vec::new(),
+        scrub: Scrub::default(),
         upstream,
     })
 }

@@ -240,6 +240,10 @@ pub struct Tokens {
     pub fetch: Duration,
     /// How long a token without `expires_in` is used.
     pub default_lifetime: Duration,
+    /// When a token is renewed, in hundredths of its lifetime.
+    pub renew_at_percent: u32,
+    /// The most failed token requests of one connector in a minute.
+    pub retries_per_minute_max: u32,
     /// Token slots kept.
     pub entries_max: u64,
 }

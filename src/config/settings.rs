@@ -295,6 +295,8 @@ fn tokens<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path<'_>) -> T
         wait: read(&WAIT),
         fetch: read(&FETCH),
         default_lifetime: read(&DEFAULT_LIFETIME),
+        renew_at_percent: 80,
+        retries_per_minute_max: 30,
         entries_max,
     }
 }

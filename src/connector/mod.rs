@@ -9,12 +9,16 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod bulkhead;
 mod kind;
 mod origin;
+mod recovery;
 mod scheme;
 
+pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
 pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain};
+pub use recovery::{BodySign, ExpiredOn, Recovery, Retry};
 pub use scheme::{
     Assertion, Basic, ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_FIELDS,
     RESERVED_PARAMETERS, Scheme, SigningAlgorithm, StaticHeader,
@@ -40,6 +44,16 @@ pub struct Connector {
     pub cookies: Cookies,
     /// Whether `Forwarded` (RFC 7239) is added to what the origin receives.
     pub forwarded: Forwarded,
+    /// Whether its token is obtained at the start, before a flow asks.
+    pub warm: bool,
+    /// When a request is sent again.
+    pub recovery: Recovery,
+    /// The most that it may take.
+    pub bulkhead: Bulkhead,
+    /// The protocols that its requests may upgrade to, in lower case (RFC 9110 §7.8).
+    pub upgrades: Vec<String>,
+    /// Where the credential is masked in answers.
+    pub scrub: Scrub,
     /// Limits towards the resource domain.
     pub upstream: Upstream,
 }
@@ -121,6 +135,18 @@ pub enum Forwarded {
     Add,
 }
 
+/// Where the credential that was attached is masked, should the origin echo it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Scrub {
+    /// Nowhere.
+    Off,
+    /// In the fields of answers.
+    #[default]
+    Fields,
+    /// In their fields, and in bodies that are text.
+    All,
+}
+
 /// Limits towards a resource domain; the gateway's defaults unless the connector says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Upstream {
@@ -136,6 +162,8 @@ pub struct Upstream {
     pub idle_timeout: Duration,
     /// How old a connection may grow before it takes no further request.
     pub age_max: Duration,
+    /// The longest pause on an upgraded connection, both ways together.
+    pub tunnel_idle_timeout: Duration,
     /// Whether HTTP/2 is offered in the TLS handshake.
     pub http2: Http2,
 }
@@ -159,6 +187,7 @@ impl Default for Upstream {
             connections_max: 256,
             idle_timeout: Duration::from_secs(30),
             age_max: Duration::from_secs(600),
+            tunnel_idle_timeout: Duration::from_secs(600),
             http2: Http2::Auto,
         }
     }

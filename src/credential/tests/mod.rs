@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::clock::Turned;
 use crate::connector::{
-    ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, ResourceDomain, Upstream,
+    Bulkhead, ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, Recovery,
+    ResourceDomain, Scrub, Upstream,
 };
 use crate::dial::{Lookup, Resolver};
 use crate::metrics::Metrics;
@@ -46,6 +47,8 @@ impl Stage {
         let clock = Clock::turned(&turned);
         let settings = Settings {
             tokens: Tokens {
+                renew_at_percent: 80,
+                retries_per_minute_max: 30,
                 wait: Duration::from_secs(2),
                 fetch: Duration::from_secs(10),
                 default_lifetime: Duration::from_secs(300),
@@ -150,6 +153,11 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         ca_bundle: None,
         cookies: Cookies::Drop,
         forwarded: Forwarded::Omit,
+        warm: false,
+        recovery: Recovery::default(),
+        bulkhead: Bulkhead::default(),
+        upgrades: Vec::new(),
+        scrub: Scrub::default(),
         upstream: Upstream::default(),
     }
 }
