@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::auth;
 use super::document::{Content, Node, Position};
 use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
+use super::{auth, bulkhead, recovery};
 use crate::connector::{
-    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
-    ResourceDomain, Scrub, Upstream,
+    Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, ResourceDomain,
+    Scheme, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
 
@@ -23,6 +23,17 @@ pub(super) const CONNECTOR_KEYS: &[&str] = &[
     "ca_bundle",
     "cookies",
     "forwarded",
+    "warm",
+    "expired_on",
+    "replay_body_bytes_max",
+    "retry",
+    "requests_in_flight_max",
+    "requests_per_second",
+    "breaker",
+    "request_body_bytes_max",
+    "response_body_bytes_max",
+    "upgrades",
+    "scrub",
     "upstream",
 ];
 pub(super) const UPSTREAM_KEYS: &[&str] = &[
@@ -32,6 +43,7 @@ pub(super) const UPSTREAM_KEYS: &[&str] = &[
     "connections_max",
     "idle",
     "age_max",
+    "tunnel_idle",
     "http2",
 ];
 
@@ -47,6 +59,8 @@ pub(super) const RESPONSE_HEAD: Bounded<Span> =
 pub(super) const STALL: Bounded<Span> = span("stall", Span::secs(30), Span::hours(1));
 pub(super) const IDLE: Bounded<Span> = span("idle", Span::secs(30), Span::hours(1));
 pub(super) const AGE_MAX: Bounded<Span> = span("age_max", Span::minutes(10), Span::hours(24));
+pub(super) const TUNNEL_IDLE: Bounded<Span> =
+    span("tunnel_idle", Span::minutes(10), Span::hours(24));
 pub(super) const CONNECTIONS_MAX: Bounded<Count> = Bounded {
     key: "connections_max",
     default: Count(256),
@@ -81,7 +95,7 @@ pub(super) fn default_upstream<'d>(
         connections_max: connections_max.as_u32(),
         idle_timeout: read(&IDLE),
         age_max: read(&AGE_MAX),
-        tunnel_idle_timeout: Upstream::default().tunnel_idle_timeout,
+        tunnel_idle_timeout: read(&TUNNEL_IDLE),
         http2: http2.unwrap_or_default(),
     }
 }
@@ -105,6 +119,7 @@ fn own_upstream<'d>(
         (&STALL, &mut upstream.stall_timeout),
         (&IDLE, &mut upstream.idle_timeout),
         (&AGE_MAX, &mut upstream.age_max),
+        (&TUNNEL_IDLE, &mut upstream.tunnel_idle_timeout),
     ] {
         if section.written(bounded.key).is_some() {
             *timeout = reader.duration(&section, &path, bounded);
@@ -176,6 +191,16 @@ fn connector<'d>(
         Some(true) => Forwarded::Add,
         Some(false) | None => Forwarded::Omit,
     };
+    let warm = warm(reader, section, path, scheme.as_ref());
+    let recovery = recovery::recovery(reader, section, path);
+    let bulkhead = bulkhead::bulkhead(reader, section, path);
+    let upgrades = bulkhead::upgrades(reader, section, path);
+    let scrub = [
+        ("off", Scrub::Off),
+        ("fields", Scrub::Fields),
+        ("all", Scrub::All),
+    ];
+    let scrub = reader.choice(section, path, "scrub", &scrub);
     let upstream = own_upstream(reader, section, path, default);
     Some(Connector {
         id: id?,
@@ -188,13 +213,30 @@ fn connector<'d>(
         ca_bundle,
         cookies: cookies.unwrap_or_default(),
         forwarded,
-        warm: false,
-        recovery: Recovery::default(),
-        bulkhead: Bulkhead::default(),
-        upgrades: Vec::new(),
-        scrub: Scrub::default(),
+        warm,
+        recovery,
+        bulkhead,
+        upgrades,
+        scrub: scrub.unwrap_or_default(),
         upstream,
     })
+}
+
+const WARM_FORM: &str = "false where there is no token to obtain (auth.oauth2)";
+
+fn warm<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+    scheme: Option<&Scheme>,
+) -> bool {
+    let warm = reader.flag(section, path, "warm").unwrap_or(false);
+    let has_token = scheme.is_none_or(|scheme| matches!(scheme, Scheme::OAuth2(_)));
+    if warm && !has_token {
+        let at = section.place("warm");
+        reader.fault(at, &path.key("warm"), Problem::MustBe(WARM_FORM));
+    }
+    warm
 }
 
 /// The ID that `node` says, if it is one.

@@ -19,6 +19,7 @@ use crate::secret::Secret;
 
 mod assertion;
 mod auth;
+mod bulkhead;
 mod connectors;
 mod document;
 mod error;
@@ -28,6 +29,7 @@ mod load;
 mod oauth;
 mod path;
 mod reader;
+mod recovery;
 mod settings;
 #[cfg(test)]
 mod tests;

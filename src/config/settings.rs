@@ -8,10 +8,10 @@ use ipnet::IpNet;
 use super::document::Node;
 use super::error::Problem;
 use super::reader::{Path, Reader, Section};
-use super::units::{Bounded, Count, Size, Span};
+use super::units::{Bounded, Count, Part, Size, Span};
 use super::{
-    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth,
-    connectors, files, listeners, oauth,
+    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth, bulkhead,
+    connectors, files, listeners, oauth, recovery,
 };
 use crate::tls::client::check_anchors;
 
@@ -44,6 +44,10 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     listeners::METRICS_KEYS,
     connectors::CONNECTOR_KEYS,
     connectors::UPSTREAM_KEYS,
+    recovery::EXPIRED_ON_KEYS,
+    recovery::RETRY_KEYS,
+    bulkhead::RATE_KEYS,
+    bulkhead::BREAKER_KEYS,
     auth::AUTH_KEYS,
     auth::BASIC_KEYS,
     auth::HEADER_KEYS,
@@ -76,7 +80,14 @@ pub(super) const TIMEOUTS_KEYS: &[&str] = &[
     "drain_delay",
     "drain",
 ];
-pub(super) const TOKENS_KEYS: &[&str] = &["wait", "fetch", "default_lifetime", "entries_max"];
+pub(super) const TOKENS_KEYS: &[&str] = &[
+    "wait",
+    "fetch",
+    "default_lifetime",
+    "renew_at",
+    "entries_max",
+    "retries_per_minute_max",
+];
 
 /// The most entries of the lists here.
 const RANGES_MAX: usize = 1_000;
@@ -122,6 +133,14 @@ pub(super) const WAIT: Bounded<Span> = span("wait", 2, SHORTEST, Span::minutes(1
 pub(super) const FETCH: Bounded<Span> = span("fetch", 10, SHORTEST, Span::minutes(5));
 pub(super) const DEFAULT_LIFETIME: Bounded<Span> =
     span("default_lifetime", 300, Span::secs(1), Span::hours(24));
+pub(super) const RENEW_AT: Bounded<Part> = Bounded {
+    key: "renew_at",
+    default: Part::percent(80),
+    min: Part::percent(10),
+    max: Part::percent(95),
+};
+pub(super) const RETRIES_PER_MINUTE_MAX: Bounded<Count> =
+    count("retries_per_minute_max", 30, 1, 600);
 pub(super) const ENTRIES_MAX: Bounded<Count> = count("entries_max", 200_000, 1, 10_000_000);
 
 const fn count(key: &'static str, default: u64, min: u64, max: u64) -> Bounded<Count> {
@@ -290,13 +309,15 @@ fn tokens<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path<'_>) -> T
     let section = reader.section(root, path, "tokens", TOKENS_KEYS);
     let path = path.key("tokens");
     let entries_max = reader.quantity(&section, &path, &ENTRIES_MAX).0;
+    let renew_at = reader.quantity(&section, &path, &RENEW_AT);
+    let retries_per_minute_max = reader.quantity(&section, &path, &RETRIES_PER_MINUTE_MAX);
     let mut read = |bounded| reader.duration(&section, &path, bounded);
     Tokens {
         wait: read(&WAIT),
         fetch: read(&FETCH),
         default_lifetime: read(&DEFAULT_LIFETIME),
-        renew_at_percent: 80,
-        retries_per_minute_max: 30,
+        renew_at_percent: renew_at.as_percent(),
+        retries_per_minute_max: retries_per_minute_max.as_u32(),
         entries_max,
     }
 }

@@ -174,6 +174,44 @@ impl fmt::Display for Span {
     }
 }
 
+/// A part of a whole, in hundredths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Part(u32);
+
+impl Part {
+    pub(super) const fn percent(hundredths: u32) -> Self {
+        Self(hundredths)
+    }
+
+    pub(super) const fn as_percent(self) -> u32 {
+        self.0
+    }
+}
+
+impl Quantity for Part {
+    const FORM: &'static str = "a part such as 0.8, of two digits at most";
+
+    fn parse(text: &str) -> Option<Self> {
+        let fraction = text.strip_prefix("0.")?;
+        let scale = match fraction.len() {
+            1 => 10,
+            2 => 1,
+            _ => return None,
+        };
+        let hundredths = digits(fraction)? * scale;
+        u32::try_from(hundredths).ok().map(Self)
+    }
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 % 10 {
+            0 => write!(f, "0.{}", self.0 / 10),
+            _ => write!(f, "0.{:02}", self.0),
+        }
+    }
+}
+
 /// Reads decimal digits and nothing else: no sign, no `_`, no other base.
 fn digits(text: &str) -> Option<u64> {
     let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -214,6 +252,11 @@ mod tests {
         ] {
             assert_eq!(Size::parse(bad), None, "{bad:?}");
         }
+        for bad in [
+            "", "1", "0", "0.", ".8", "0.800", "-0.8", "0,8", "0.8%", "8e-1",
+        ] {
+            assert_eq!(Part::parse(bad), None, "{bad:?}");
+        }
         for bad in ["", "-1", "+1", "1.0", "0x10", "1_000", "true", "1s"] {
             assert_eq!(Count::parse(bad), None, "{bad:?}");
         }
@@ -234,6 +277,13 @@ mod tests {
                 Some(text)
             );
         }
+        for text in ["0.1", "0.8", "0.85", "0.05"] {
+            assert_eq!(
+                Part::parse(text).map(|part| part.to_string()).as_deref(),
+                Some(text)
+            );
+        }
+        assert_eq!(Part::parse("0.80"), Some(Part::percent(80)));
         for text in ["0", "1", "1000", "64KiB", "65MiB", "1GiB"] {
             assert_eq!(
                 Size::parse(text).map(|size| size.to_string()).as_deref(),

@@ -5,7 +5,9 @@ use std::path::Path;
 use super::{read, read_in, write_pair};
 use crate::config::document::{Content, Document, Node};
 use crate::config::units::{Bounded, Quantity};
-use crate::config::{assertion, auth, connectors, files, listeners, oauth, settings};
+use crate::config::{
+    assertion, auth, bulkhead, connectors, files, listeners, oauth, recovery, settings,
+};
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
 const LEAST: &str = include_str!("../../../config/attache.yaml");
@@ -42,7 +44,7 @@ fn every_connector_in_it_has_the_defaults() {
     let reference = read_in(REFERENCE, dir.path()).unwrap();
     let terse = "connectors:
   - { id: orders, name: Orders, resource_domain: https://orders.example.com/api, auth: { basic: { username: svc, password: { file: secrets/orders } } } }
-  - { id: prices, name: Prices, resource_domain: https://prices.example.com, auth: none }
+  - { id: prices, name: Prices, resource_domain: https://prices.example.com, auth: none, retry: {}, requests_per_second: { rate: 50 } }
   - { id: maps, name: Maps, resource_domain: https://maps.example.com, auth: { header: { name: X-Api-Key, value: { file: secrets/maps } } } }
   - { id: ledger, name: Ledger, resource_domain: https://ledger.example.com, auth: { client_certificate: { certificate: { file: ledger.crt }, private_key: { file: ledger.key } } } }
   - { id: crm, name: CRM, resource_domain: https://crm.example.com, auth: { oauth2: { token_url: https://login.example.com/oauth/token, client_id: attache, client_secret: { file: secrets/crm } } } }
@@ -96,6 +98,10 @@ fn every_known_key_is_in_it() {
         (&["tokens"], settings::TOKENS_KEYS),
         (&["upstream"], connectors::UPSTREAM_KEYS),
         (&["connectors"], connectors::CONNECTOR_KEYS),
+        (&["connectors", "expired_on"], recovery::EXPIRED_ON_KEYS),
+        (&["connectors", "retry"], recovery::RETRY_KEYS),
+        (&["connectors", "requests_per_second"], bulkhead::RATE_KEYS),
+        (&["connectors", "breaker"], bulkhead::BREAKER_KEYS),
         (&["connectors", "auth", "basic"], auth::BASIC_KEYS),
         (&["connectors", "auth", "header"], auth::HEADER_KEYS),
         (
@@ -183,18 +189,42 @@ fn every_bound_is_in_it() {
         assert_bounds(document, &["tokens"], span);
     }
     assert_bounds(document, &["tokens"], &settings::ENTRIES_MAX);
+    assert_bounds(document, &["tokens"], &settings::RENEW_AT);
+    assert_bounds(document, &["tokens"], &settings::RETRIES_PER_MINUTE_MAX);
     for span in [
         &connectors::CONNECT,
         &connectors::RESPONSE_HEAD,
         &connectors::STALL,
         &connectors::IDLE,
         &connectors::AGE_MAX,
+        &connectors::TUNNEL_IDLE,
     ] {
         assert_bounds(document, &["upstream"], span);
     }
     assert_bounds(document, &["upstream"], &connectors::CONNECTIONS_MAX);
     let section: &[&str] = &["connectors", "auth", "oauth2", "assertion"];
     assert_bounds(document, section, &assertion::LIFETIME);
+}
+
+#[test]
+fn every_bound_of_a_connector_is_in_it() {
+    let document = &Document::parse(REFERENCE).unwrap();
+    let connector: &[&str] = &["connectors"];
+    assert_bounds(document, connector, &bulkhead::REQUESTS_IN_FLIGHT_MAX);
+    assert_bounds(document, connector, &recovery::REPLAY_BODY_BYTES_MAX);
+    assert_bounds(document, connector, &settings::REQUEST_BODY_BYTES_MAX);
+    assert_bounds(document, connector, &bulkhead::RESPONSE_BODY_BYTES_MAX);
+    let retry: &[&str] = &["connectors", "retry"];
+    assert_bounds(document, retry, &recovery::ATTEMPTS);
+    assert_bounds(document, retry, &recovery::WAIT_MAX);
+    assert_bounds(document, retry, &recovery::BUDGET_PERCENT);
+    let rate: &[&str] = &["connectors", "requests_per_second"];
+    assert_bounds(document, rate, &bulkhead::RATE);
+    assert_bounds(document, rate, &bulkhead::BURST);
+    let breaker: &[&str] = &["connectors", "breaker"];
+    assert_bounds(document, breaker, &bulkhead::FAILURES);
+    assert_bounds(document, breaker, &bulkhead::WINDOW);
+    assert_bounds(document, breaker, &bulkhead::OPEN);
 }
 
 #[test]
