@@ -29,6 +29,8 @@ use crate::metrics::{Metrics, Series};
 mod plane;
 mod listener;
 mod worker;
+mod conversation;
+mod caller;
 mod observe;
 mod principal;
 mod resolve;
@@ -53,6 +55,7 @@ pub use plane::{DataPlane, Parts};
 
 use admit::InFlight;
 use authorize::Permit;
+use caller::Caller;
 use error::Refusal;
 use io::Meter;
 use observe::Observation;
@@ -61,7 +64,7 @@ use relay::Relay;
 use respond::Carried;
 use rewrite::{Injected, Via};
 use stall::Taking;
-use worker::{Caller, Worker};
+use worker::Worker;
 
 /// What all workers share.
 #[derive(Debug)]

@@ -7,11 +7,12 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 
 use super::admit::Place;
+use super::caller::Caller;
 use super::error::Refusal;
 use super::io::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
-use super::worker::{Caller, Worker};
+use super::worker::Worker;
 use crate::config::AccessLog;
 use crate::directory::Entry;
 use crate::logging::{self, Record};

@@ -1,7 +1,7 @@
 //! Who calls.
 
+use super::caller::Caller;
 use super::error::Refusal;
-use super::worker::Caller;
 use crate::directory::Settings;
 use crate::tls::server::ClientCertificates;
 

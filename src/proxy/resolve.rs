@@ -11,9 +11,9 @@ use http::header::HOST;
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, Uri, Version, request};
 
+use super::caller::Caller;
 use super::error::Refusal;
 use super::rewrite::CONNECTOR_ID;
-use super::worker::Caller;
 use crate::config::Hosts;
 use crate::connector::ConnectorId;
 use crate::directory::{Entry, Snapshot};

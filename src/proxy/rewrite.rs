@@ -10,9 +10,9 @@ use http::header::{self, Entry as Slot};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, request};
 
 use super::authorize::Permit;
+use super::caller::Caller;
 use super::error::Refusal;
 use super::outbound::Outbound;
-use super::worker::Caller;
 use crate::connector::{Cookies, Forwarded};
 use crate::credential::Credential;
 

@@ -1,0 +1,96 @@
+//! Who calls, and what each call is called.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use http::HeaderValue;
+
+use crate::clock::Clock;
+
+/// Who is at the other end of a client connection.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    peer: SocketAddr,
+    local: SocketAddr,
+    certificate: Option<Box<[u8]>>,
+    tls: bool,
+}
+
+impl Caller {
+    /// Whoever is at the other end of `socket`, which speaks no TLS yet.
+    pub(super) fn of(socket: &TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            peer: socket.peer_addr()?,
+            local: socket.local_addr()?,
+            certificate: None,
+            tls: false,
+        })
+    }
+
+    /// The same, known to speak TLS, with the certificate that the handshake verified.
+    pub(super) fn over_tls(self, certificate: Option<&[u8]>) -> Self {
+        Self {
+            certificate: certificate.map(Into::into),
+            tls: true,
+            ..self
+        }
+    }
+
+    pub(crate) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    pub(crate) fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    pub(crate) fn shows_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// The element for `Forwarded` (RFC 7239 §4).
+    pub(crate) fn forwarded(&self) -> Option<HeaderValue> {
+        let proto = if self.tls { "https" } else { "http" };
+        let text = match self.peer.ip().to_canonical() {
+            std::net::IpAddr::V4(address) => format!("for={address};proto={proto}"),
+            std::net::IpAddr::V6(address) => format!("for=\"[{address}]\";proto={proto}"),
+        };
+        HeaderValue::try_from(text).ok()
+    }
+}
+
+/// Makes request IDs: version 7 UUIDs (RFC 9562 §5.7) from a random start, without a system call
+/// for each.
+#[derive(Debug)]
+pub(super) struct RequestIds {
+    next: AtomicU64,
+    fixed: [u8; 2],
+}
+
+impl RequestIds {
+    pub(super) fn new() -> Self {
+        let random = uuid::Uuid::new_v4().into_bytes();
+        let (start, rest) = random.split_at(8);
+        Self {
+            next: AtomicU64::new(start.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))),
+            fixed: [rest[0], rest[1]],
+        }
+    }
+
+    pub(super) fn next(&self, clock: &Clock) -> HeaderValue {
+        // An odd constant walks through every value before one comes again.
+        let serial = self
+            .next
+            .fetch_add(0x9E37_79B9_7F4A_7C15, Ordering::Relaxed);
+        let mut random = [0; 10];
+        random[..8].copy_from_slice(&serial.to_be_bytes());
+        random[8..].copy_from_slice(&self.fixed);
+        let since_epoch = clock.wall().duration_since(std::time::UNIX_EPOCH);
+        let ms = since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+        let id = uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid();
+        let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
+        let text = id.hyphenated().encode_lower(&mut text);
+        HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
+    }
+}
