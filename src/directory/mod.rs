@@ -20,9 +20,12 @@ use crate::dial::AddressPolicy;
 use crate::tls::client::ClientTls;
 use crate::tls::server::ServerIdentity;
 
+mod breaker;
+mod rate;
 mod state;
 
-pub use state::{ConnectionPermit, ConnectorState};
+pub use breaker::{BreakerChange, BreakerStand};
+pub use state::{Berth, ConnectionPermit, ConnectorState, Full, Outcome, Vitals};
 
 /// The published state, swapped as a whole.
 #[derive(Debug)]

@@ -62,6 +62,18 @@ pub(super) const REQUESTS_IN_FLIGHT: Family = family(
     &[],
     "Requests being carried now.",
 );
+pub(super) const CONNECTOR_REQUESTS_IN_FLIGHT: Family = family(
+    "attache_connector_requests_in_flight",
+    Kind::Gauge,
+    &["connector"],
+    "Requests of a connector being carried now, its own refusals left out.",
+);
+pub(super) const BREAKER_OPEN: Family = family(
+    "attache_breaker_open",
+    Kind::Gauge,
+    &["connector"],
+    "1 from the moment a connector's breaker opens until a probe closes it, else 0.",
+);
 pub(super) const REFUSED: Family = family(
     "attache_refused_total",
     Kind::Counter,
@@ -141,6 +153,8 @@ pub const FAMILIES: &[Family] = &[
     REQUEST_DURATION,
     UPSTREAM_DURATION,
     REQUESTS_IN_FLIGHT,
+    CONNECTOR_REQUESTS_IN_FLIGHT,
+    BREAKER_OPEN,
     REFUSED,
     TOKEN_REQUESTS,
     TOKEN_REQUEST_DURATION,

@@ -97,7 +97,11 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
     let mut upstream = Rows::of(families::UPSTREAM_DURATION);
     let mut refused = Rows::of(families::REFUSED);
     let mut connections = Rows::of(families::UPSTREAM_CONNECTIONS);
+    let mut in_flight = Rows::of(families::CONNECTOR_REQUESTS_IN_FLIGHT);
+    let mut breakers = Rows::of(families::BREAKER_OPEN);
     for (label, totals) in &all {
+        in_flight.number(&[label], totals.requests_in_flight as f64);
+        breakers.number(&[label], totals.breakers_open as f64);
         for (answered, count) in &totals.requests {
             let code = answered
                 .code
@@ -112,9 +116,11 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
         connections.number(&[label, "idle"], totals.idle as f64);
         connections.number(&[label, "busy"], totals.busy as f64);
     }
-    [requests, took, upstream, refused, connections]
-        .map(Rows::done)
-        .into()
+    let gauges = [in_flight, breakers, connections];
+    let rows = [requests, took, upstream, refused]
+        .into_iter()
+        .chain(gauges);
+    rows.map(Rows::done).collect()
 }
 
 fn workers(counters: &Counters) -> Vec<MetricFamily> {

@@ -43,6 +43,8 @@ struct Part {
     total: Histogram,
     upstream: Histogram,
     connections: [AtomicI64; 2],
+    requests_in_flight: AtomicI64,
+    breakers_open: AtomicI64,
     refusals: OnceLock<Box<[Refusals; REASONS_MAX]>>,
 }
 
@@ -60,6 +62,8 @@ pub(super) struct SeriesTotals {
     pub(super) upstream: Totals,
     pub(super) idle: i64,
     pub(super) busy: i64,
+    pub(super) requests_in_flight: i64,
+    pub(super) breakers_open: i64,
     pub(super) refused: BTreeMap<&'static str, u64>,
 }
 
@@ -110,6 +114,19 @@ impl Series {
         self.part(worker).connections[state as usize].fetch_add(delta, Ordering::Relaxed);
     }
 
+    /// Moves the count of requests that are being carried by `delta`.
+    pub fn request_in_flight(&self, worker: usize, delta: i64) {
+        let count = &self.part(worker).requests_in_flight;
+        count.fetch_add(delta, Ordering::Relaxed);
+    }
+
+    /// Moves the count of breakers that are open by `delta`; of several connectors' where they
+    /// share the series. Rare, so that all workers count in the first's part.
+    pub fn breaker_open(&self, delta: i64) {
+        let count = &self.part(0).breakers_open;
+        count.fetch_add(delta, Ordering::Relaxed);
+    }
+
     fn part(&self, worker: usize) -> &Part {
         let part = self.parts.get(worker).unwrap_or(&self.parts[0]);
         part.get_or_init(Default::default)
@@ -137,6 +154,8 @@ impl SeriesTotals {
             |state: ConnectionState| part.connections[state as usize].load(Ordering::Relaxed);
         self.idle += connections(ConnectionState::Idle);
         self.busy += connections(ConnectionState::Busy);
+        self.requests_in_flight += part.requests_in_flight.load(Ordering::Relaxed);
+        self.breakers_open += part.breakers_open.load(Ordering::Relaxed);
         for slot in part.refusals.get().into_iter().flat_map(|slots| &**slots) {
             if let Some(reason) = slot.reason.get() {
                 *self.refused.entry(reason).or_default() += slot.count.load(Ordering::Relaxed);

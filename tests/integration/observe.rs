@@ -25,6 +25,8 @@ const PROMISED: &[(&str, &[&str])] = &[
         &["connector", "le"],
     ),
     ("attache_requests_in_flight", &[]),
+    ("attache_connector_requests_in_flight", &["connector"]),
+    ("attache_breaker_open", &["connector"]),
     ("attache_refused_total", &["connector", "reason"]),
     ("attache_token_requests_total", &["connector", "outcome"]),
     ("attache_token_request_duration_seconds_bucket", &["le"]),
