@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
@@ -132,8 +132,7 @@ impl Gateway {
         let clock = environment.clock;
         let tokens = token_runtime.handle().clone();
         let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
-        let resolver = Resolver::new(environment.lookup, clock.clone(), tokens.clone());
-        let dialer = Dialer::new(resolver);
+        let dialer = dialer(environment.lookup, &clock, &tokens, &metrics);
         let credentials = Credentials::new(
             tokens,
             dialer.clone(),
@@ -250,6 +249,12 @@ impl Gateway {
         self.token_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
         self.control_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     }
+}
+
+/// The one way out of both planes.
+fn dialer(lookup: Lookup, clock: &Clock, runtime: &Handle, metrics: &Metrics) -> Dialer {
+    let (clock, runtime) = (clock.clone(), runtime.clone());
+    Dialer::new(Resolver::new(lookup, clock, runtime, metrics.lookups()))
 }
 
 /// The key that a reload would change but cannot.

@@ -133,9 +133,11 @@ impl Way {
     fn new(config: &Config) -> Result<Self, TlsError> {
         let bundles = config.trust.ca_bundles.iter().map(AsRef::as_ref);
         let (clock, runtime) = (Clock::system(), Handle::current());
-        let resolver = Resolver::new(Lookup::System, clock.clone(), runtime.clone());
+        let metrics = Metrics::new(1, 1);
+        let lookups = metrics.lookups();
+        let resolver = Resolver::new(Lookup::System, clock.clone(), runtime.clone(), lookups);
         let dialer = Dialer::new(resolver);
-        let metrics = Metrics::new(1, 1).tokens();
+        let metrics = metrics.tokens();
         let entries_max = config.tokens.entries_max;
         Ok(Self {
             credentials: Credentials::new(runtime, dialer.clone(), clock, metrics, entries_max),
@@ -203,6 +205,7 @@ impl Way {
                 stream,
                 protocol,
                 peer,
+                ..
             }) => {
                 good.push((leg_name(Leg::Resolve), peer.ip().to_string()));
                 good.push((leg_name(Leg::Connect), peer.to_string()));

@@ -5,8 +5,8 @@
 //!
 //! # Invariants
 //!
-//! The address that is checked is the address that is connected to: names are resolved once per
-//! dial and never again between check and use. No byte of a request is written before the
+//! The address that is checked is the address that is connected to: a name is never resolved again
+//! between check and use, and every address is checked on every dial. No byte of a request is written before the
 //! handshake has verified the certificate.
 
 use std::io;
@@ -23,11 +23,15 @@ use crate::tls::ALPN_H2;
 use crate::tls::client::ClientTls;
 
 mod address;
+mod lookup;
+mod name;
 mod race;
 mod resolver;
 
 pub use address::{AddressPolicy, RefusedRange};
-pub use resolver::{Lookup, Resolver};
+pub use lookup::{Lookup, Script};
+pub use name::Answer;
+pub use resolver::Resolver;
 
 /// A connected, verified stream.
 pub type Stream = TlsStream<TcpStream>;
@@ -47,6 +51,16 @@ pub struct Dialed {
     pub protocol: Protocol,
     /// The address that was reached.
     pub peer: SocketAddr,
+    /// When that was known to be an address of the origin, by the resolver's clock.
+    pub resolved_at: Duration,
+}
+
+/// Where to connect to.
+#[derive(Debug)]
+struct Targets {
+    /// In the order they are tried; at least one.
+    addresses: Vec<SocketAddr>,
+    resolved_at: Duration,
 }
 
 /// The HTTP version of a connection.
@@ -153,17 +167,44 @@ impl Dialer {
     ) -> Result<Dialed, DialError> {
         let mut leg = Leg::Resolve;
         let walk = async {
-            let addresses = self.addresses(origin, policy).await?;
-            leg = Leg::Connect;
-            let tcp = race::connect(&addresses)
-                .await
-                .map_err(|(address, source)| DialError::Connect { address, source })?;
+            let (tcp, resolved_at) = self.connect(origin, policy, &mut leg).await?;
             leg = Leg::Tls;
-            shake_hands(origin, tls, tcp).await
+            shake_hands(origin, tls, tcp, resolved_at).await
         };
         match tokio::time::timeout(limit, walk).await {
             Ok(outcome) => outcome,
-            Err(_) => Err(DialError::TimedOut { leg, limit }),
+            Err(_) => {
+                if leg == Leg::Connect {
+                    self.resolver.doubt(&origin.host());
+                }
+                Err(DialError::TimedOut { leg, limit })
+            }
+        }
+    }
+
+    /// Resolves and connects; once more if no address takes a connection and the name has others
+    /// by now. Also says when the addresses were looked up.
+    async fn connect(
+        &self,
+        origin: &Origin,
+        policy: &AddressPolicy,
+        leg: &mut Leg,
+    ) -> Result<(TcpStream, Duration), DialError> {
+        let targets = self.targets(origin, policy).await?;
+        *leg = Leg::Connect;
+        let (address, source) = match race::connect(&targets.addresses).await {
+            Ok(tcp) => return Ok((tcp, targets.resolved_at)),
+            Err(failed) => failed,
+        };
+        self.resolver.doubt(&origin.host());
+        match self.targets(origin, policy).await {
+            Ok(other) if other.addresses != targets.addresses => {
+                match race::connect(&other.addresses).await {
+                    Ok(tcp) => Ok((tcp, other.resolved_at)),
+                    Err((address, source)) => Err(DialError::Connect { address, source }),
+                }
+            }
+            Ok(_) | Err(_) => Err(DialError::Connect { address, source }),
         }
     }
 
@@ -172,13 +213,12 @@ impl Dialer {
     /// # Errors
     ///
     /// [`DialError::Resolve`] or [`DialError::AddressRefused`].
-    pub async fn addresses(
-        &self,
-        origin: &Origin,
-        policy: &AddressPolicy,
-    ) -> Result<Vec<SocketAddr>, DialError> {
+    async fn targets(&self, origin: &Origin, policy: &AddressPolicy) -> Result<Targets, DialError> {
         let found = match origin.address() {
-            Some(address) => vec![address],
+            Some(address) => Answer {
+                addresses: [address].into(),
+                at: self.resolver.now(),
+            },
             None => self
                 .resolver
                 .lookup(&origin.host())
@@ -189,8 +229,8 @@ impl Dialer {
                 })?,
         };
         let mut refused = None;
-        let mut allowed = Vec::with_capacity(found.len());
-        for address in found {
+        let mut allowed = Vec::with_capacity(found.addresses.len());
+        for &address in found.addresses.iter() {
             match policy.check(address) {
                 Ok(()) => allowed.push(SocketAddr::new(address, origin.port())),
                 Err(range) => refused = Some((address, range)),
@@ -206,7 +246,10 @@ impl Dialer {
                 host: origin.host(),
                 source: io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
             }),
-            (false, _) => Ok(race::interleave(allowed)),
+            (false, _) => Ok(Targets {
+                addresses: race::interleave(allowed, SocketAddr::is_ipv6),
+                resolved_at: found.at,
+            }),
         }
     }
 }
@@ -215,6 +258,7 @@ async fn shake_hands(
     origin: &Origin,
     tls: &ClientTls,
     tcp: TcpStream,
+    resolved_at: Duration,
 ) -> Result<Dialed, DialError> {
     let failed = |source| DialError::Tls {
         host: origin.host(),
@@ -238,5 +282,6 @@ async fn shake_hands(
         stream,
         protocol,
         peer,
+        resolved_at,
     })
 }

@@ -12,11 +12,11 @@ const CONNECTION_ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 
 /// Puts `addresses` in the order they are tried: families in turn, the first one's family first
 /// (RFC 8305 §4).
-pub(super) fn interleave(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
-    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+pub(super) fn interleave<T>(addresses: Vec<T>, is_ipv6: impl Fn(&T) -> bool) -> Vec<T> {
+    let first_is_v6 = addresses.first().is_some_and(&is_ipv6);
     let (one, other): (Vec<_>, Vec<_>) = addresses
         .into_iter()
-        .partition(|address| address.is_ipv6() == first_is_v6);
+        .partition(|address| is_ipv6(address) == first_is_v6);
     let mut other = other.into_iter();
     let mut ordered = Vec::with_capacity(one.len() + other.len());
     for address in one {
@@ -77,7 +77,7 @@ mod tests {
     fn families_take_turns() {
         let found = addresses(&["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"]);
 
-        let ordered = interleave(found);
+        let ordered = interleave(found, SocketAddr::is_ipv6);
 
         assert_eq!(
             ordered,

@@ -128,6 +128,12 @@ pub(super) const CONFIG_RELOADS: Family = family(
     &["outcome"],
     "Reloads of the configuration, by outcome: ok, failed.",
 );
+pub(super) const DNS_LOOKUPS: Family = family(
+    "attache_dns_lookups_total",
+    Kind::Counter,
+    &["outcome"],
+    "Name look-ups, by outcome: ok, failed; stale: addresses used past their time.",
+);
 pub(super) const PANICS: Family = family(
     "attache_panics_total",
     Kind::Counter,
@@ -163,6 +169,7 @@ pub const FAMILIES: &[Family] = &[
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,
     CLIENT_CONNECTIONS,
+    DNS_LOOKUPS,
     CONFIG_RELOADS,
     PANICS,
     ACCESS_LOG_DROPPED,

@@ -25,6 +25,7 @@ use crate::connector::ConnectorId;
 
 mod families;
 mod histogram;
+mod lookups;
 mod requests;
 mod scrape;
 mod series;
@@ -32,6 +33,7 @@ mod tokens;
 mod worker;
 
 pub use families::{FAMILIES, Family, Kind};
+pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, Series};
 pub use tokens::{TokenMetrics, TokenOutcome};
 pub use worker::{CacheOutcome, WorkerCounters};
@@ -79,6 +81,7 @@ struct Counters {
     other: Arc<Series>,
     unknown: Arc<Series>,
     tokens: Arc<TokenMetrics>,
+    lookups: Arc<LookupMetrics>,
     reloads: [AtomicU64; RELOAD_OUTCOMES.len()],
     certificates: Mutex<Certificates>,
 }
@@ -107,6 +110,7 @@ impl Metrics {
             other: Arc::new(Series::new(OTHER, workers)),
             unknown: Arc::new(Series::new(NONE, workers)),
             tokens: Arc::new(TokenMetrics::new(connectors_max)),
+            lookups: Arc::default(),
             reloads: Default::default(),
             certificates: Mutex::default(),
         });
@@ -170,6 +174,11 @@ impl Metrics {
     /// The counters of token requests.
     pub fn tokens(&self) -> Arc<TokenMetrics> {
         Arc::clone(&self.counters.tokens)
+    }
+
+    /// The counters of name look-ups.
+    pub fn lookups(&self) -> Arc<LookupMetrics> {
+        Arc::clone(&self.counters.lookups)
     }
 
     /// Counts a reload.

@@ -14,6 +14,7 @@ use prometheus::{Registry, TextEncoder};
 
 use super::families::{self, FAMILIES, Family, Kind};
 use super::histogram::{BOUNDS_US, Totals};
+use super::lookups::LOOKUP_OUTCOMES;
 use super::series::SeriesTotals;
 use super::tokens::TOKEN_OUTCOMES;
 use super::worker::{CACHE_OUTCOMES, WorkerTotals};
@@ -173,13 +174,19 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
     for ((label, usage), at) in counters.certificates().iter() {
         certificates.number(&[label, usage], timestamp(*at));
     }
+    let mut lookups = Rows::of(families::DNS_LOOKUPS);
+    for (outcome, count) in LOOKUP_OUTCOMES.iter().zip(counters.lookups.read()) {
+        lookups.number(&[outcome], count as f64);
+    }
     let mut reloads = Rows::of(families::CONFIG_RELOADS);
     for (outcome, count) in RELOAD_OUTCOMES.iter().zip(&counters.reloads) {
         reloads.number(&[outcome], count.load(Ordering::Relaxed) as f64);
     }
     let mut build = Rows::of(families::BUILD_INFO);
     build.number(&[env!("CARGO_PKG_VERSION")], 1.0);
-    [certificates, reloads, build].map(Rows::done).into()
+    [certificates, lookups, reloads, build]
+        .map(Rows::done)
+        .into()
 }
 
 fn single(family: Family, value: f64) -> MetricFamily {

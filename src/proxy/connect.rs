@@ -49,6 +49,12 @@ pub(super) async fn open(
     };
     let watch = worker.sweep.watch(&meter, patience, Side::Upstream);
     let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
+    // Dated from the look-up, so that a change of address is followed within `age_max`; but not by
+    // more than half of it, lest an old answer make every connection a short one.
+    let now = worker.clock().monotonic();
+    let born = dialed
+        .resolved_at
+        .max(now.saturating_sub(limits.age_max / 2));
     let link = |task| Link {
         pool: upstream.pool,
         retired: upstream.retired.clone(),
@@ -56,7 +62,7 @@ pub(super) async fn open(
         home: Arc::clone(worker),
         meter: Arc::clone(&meter),
         task,
-        born: worker.clock().monotonic(),
+        born,
         age_max: limits.age_max,
         idle_timeout: limits.idle_timeout,
     };

@@ -198,8 +198,9 @@ mod tests {
         let config = Config::parse("connectors: []", "/".as_ref()).unwrap();
         let clock = Clock::system();
         let names = Lookup::Table(Arc::default());
-        let resolver = Resolver::new(names, clock.clone(), tokio::runtime::Handle::current());
         let metrics = Metrics::new(workers, 1);
+        let runtime = tokio::runtime::Handle::current();
+        let resolver = Resolver::new(names, clock.clone(), runtime, metrics.lookups());
         Arc::new(Plane {
             directory: Arc::new(Directory::new(Snapshot {
                 settings: Arc::new(Settings {

@@ -61,8 +61,9 @@ impl Stage {
         let names = ["login.example", "other.example"];
         let table = names.map(|name| (name.to_owned(), loopback.clone()));
         let lookup = Lookup::Table(Arc::new(HashMap::from(table)));
-        let resolver = Resolver::new(lookup, clock.clone(), Handle::current());
         let metrics = Metrics::new(1, 10);
+        let runtime = Handle::current();
+        let resolver = Resolver::new(lookup, clock.clone(), runtime, metrics.lookups());
         let credentials = Credentials::new(
             Handle::current(),
             Dialer::new(resolver),

@@ -33,7 +33,12 @@ impl Client {
         });
         let runtime = tokio::runtime::Handle::current();
         Self {
-            dialer: Dialer::new(Resolver::new(Lookup::System, Clock::system(), runtime)),
+            dialer: Dialer::new(Resolver::new(
+                Lookup::System,
+                Clock::system(),
+                runtime,
+                Default::default(),
+            )),
             policy: AddressPolicy::allowing(&["127.0.0.0/8".parse().unwrap()]),
             tls: ClientTls::new(&anchors, certificate.as_ref(), Http2::Off).unwrap(),
         }
