@@ -67,6 +67,8 @@ async fn attempt(address: SocketAddr) -> Result<TcpStream, (SocketAddr, io::Erro
 
 #[cfg(test)]
 mod tests {
+    use socket2::{Domain, Socket, Type};
+
     use super::*;
 
     fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
@@ -97,6 +99,38 @@ mod tests {
             .map_err(|(_, error)| error)?;
 
         assert_eq!(stream.peer_addr()?, open.local_addr()?);
+        Ok(())
+    }
+
+    /// A listener whose queue is full: the system lets further connections wait in silence, as a
+    /// black hole would. What fills it is to be held.
+    async fn black_hole() -> io::Result<(SocketAddr, Socket, TcpStream)> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
+        socket.listen(0)?;
+        let address = socket.local_addr()?.as_socket();
+        let address = address.ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let filling = TcpStream::connect(address).await?;
+        Ok((address, socket, filling))
+    }
+
+    #[tokio::test]
+    async fn a_silent_address_keeps_the_next_one_waiting_for_a_moment_only() -> io::Result<()> {
+        // RFC 8305 §5.
+        let (silent, _listener, _filling) = black_hole().await?;
+        let open = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let open_address = open.local_addr()?;
+        let (alone, several) = ([silent], [silent, silent, open_address]);
+
+        let stream = tokio::select! {
+            biased;
+            ended = connect(&alone) => panic!("the silent address spoke: {ended:?}"),
+            stream = connect(&several) => stream,
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("nobody was connected to"),
+        };
+
+        let stream = stream.map_err(|(_, error)| error)?;
+        assert_eq!(stream.peer_addr()?, open_address);
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod protocols;
 mod refusals;
 mod reload;
 mod reload_settings;
+mod resolving;
 mod separation;
 mod serve;
 mod size_limits;

@@ -111,6 +111,11 @@ impl Origin {
     /// Starts a stand-in that answers with `handler`.
     pub(crate) async fn start(setup: Setup, handler: Handler) -> Self {
         let listener = TcpListener::bind((setup.bind, 0)).await.unwrap();
+        Self::start_on(listener, setup, handler)
+    }
+
+    /// The same on a listener that is there already.
+    pub(crate) fn start_on(listener: TcpListener, setup: Setup, handler: Handler) -> Self {
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             handler,
