@@ -22,6 +22,7 @@ mod demo;
 mod dialing;
 mod documents;
 mod drain;
+mod faults;
 mod flows;
 mod framing;
 mod grants;

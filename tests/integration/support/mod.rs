@@ -17,6 +17,7 @@ pub(crate) mod answer;
 pub(crate) mod authority;
 pub(crate) mod body;
 pub(crate) mod canary;
+pub(crate) mod chaos;
 pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod connector;

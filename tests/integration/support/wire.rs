@@ -69,9 +69,12 @@ impl Wire {
 
     /// Ends this side; the other may still write.
     pub(crate) async fn half_close(&mut self) {
-        within("half a close", self.stream.shutdown())
-            .await
-            .unwrap();
+        self.try_half_close().await.unwrap();
+    }
+
+    /// The same, where the other side may have closed already.
+    pub(crate) async fn try_half_close(&mut self) -> std::io::Result<()> {
+        within("half a close", self.stream.shutdown()).await
     }
 
     /// The next answer to anything but HEAD; 1xx are answers of their own.
@@ -103,6 +106,16 @@ impl Wire {
     /// Whether the other side has closed without another byte; waits until it has done either.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.read.is_empty() && self.fill().await == 0
+    }
+
+    /// The next `count` bytes; `None` if the other side closes before.
+    pub(crate) async fn exactly(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.read.len() < count {
+            if self.fill().await == 0 {
+                return None;
+            }
+        }
+        Some(self.read.drain(..count).collect())
     }
 
     /// Everything until the other side closes.
