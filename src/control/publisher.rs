@@ -168,9 +168,13 @@ impl Publisher {
         let live = next.entries.clone();
         self.directory.publish(next);
         for (id, entry) in &previous.entries {
-            let stays = live.get(id).is_some_and(|now| Arc::ptr_eq(now, entry));
-            if !stays {
-                self.credentials.retire(&entry.source);
+            let now = live.get(id);
+            if now.is_some_and(|now| Arc::ptr_eq(now, entry)) {
+                continue;
+            }
+            self.credentials.retire(&entry.source);
+            if let Some(now) = now {
+                now.state.edited(&now.connector.bulkhead);
             }
         }
         if published.tokens.entries_max != config.tokens.entries_max {

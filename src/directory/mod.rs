@@ -25,7 +25,7 @@ mod rate;
 mod state;
 
 pub use breaker::{BreakerChange, BreakerStand};
-pub use state::{Berth, ConnectionPermit, ConnectorState, Full, Outcome, Vitals};
+pub use state::{Berth, ConnectionPermit, ConnectorState, Full, Vitals};
 
 /// The published state, swapped as a whole.
 #[derive(Debug)]

@@ -38,17 +38,8 @@ pub struct ConnectorState {
 #[must_use = "a place that is not given up is lost"]
 pub struct Berth {
     passage: Passage,
-    /// What was heard of its origin last.
-    outcome: Option<Outcome>,
-}
-
-/// What a request to an origin came to, as far as the breaker is concerned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The origin answered and is well.
-    Answered,
-    /// It was not reached, did not answer, or says that it cannot.
-    Failed,
+    /// Whether the last that was heard of its origin is that it is well.
+    answered: bool,
 }
 
 /// Why a connector takes no request now.
@@ -133,38 +124,41 @@ impl ConnectorState {
         self.series.request_in_flight(worker, 1);
         Ok(Berth {
             passage,
-            outcome: None,
+            answered: false,
         })
     }
 
-    /// Tells the breaker what a request came to, at the time `now`. Of a request that is sent
-    /// several times, each attempt is told.
-    pub fn heard(
+    /// Tells the breaker that the origin answered a request, and is well.
+    pub fn answered(&self, berth: &mut Berth) -> Option<BreakerChange> {
+        berth.answered = true;
+        let passage = std::mem::replace(&mut berth.passage, Passage::Free);
+        self.follow(self.breaker.succeeded(passage))
+    }
+
+    /// Tells the breaker that the origin failed a request at the time `now`: it was not reached,
+    /// did not answer, or says that it cannot. Of a request that is sent several times, each
+    /// attempt is told.
+    pub fn failed(
         &self,
         berth: &mut Berth,
         limits: &Bulkhead,
-        outcome: Outcome,
         now: Duration,
     ) -> Option<BreakerChange> {
-        berth.outcome = Some(outcome);
+        berth.answered = false;
         let passage = std::mem::replace(&mut berth.passage, Passage::Free);
-        let change = match (outcome, limits.breaker) {
-            (Outcome::Answered, _) => self.breaker.succeeded(passage),
-            (Outcome::Failed, Some(breaker)) => {
-                let successes = successes(self.requests.load(Ordering::Relaxed));
-                self.breaker.failed(breaker, passage, now, successes)
-            }
-            // Switched off since: there is nothing to open.
-            (Outcome::Failed, None) => None,
-        };
+        // Without a breaker there is nothing to open.
+        let change = limits.breaker.and_then(|breaker| {
+            let successes = successes(self.requests.load(Ordering::Relaxed));
+            self.breaker.failed(breaker, passage, now, successes)
+        });
         self.follow(change)
     }
 
     /// Gives a request's place up.
     pub fn leave(&self, worker: usize, berth: Berth) {
-        let done = match berth.outcome {
-            Some(Outcome::Answered) => ONE_SUCCESS.wrapping_sub(ONE_IN_FLIGHT),
-            Some(Outcome::Failed) | None => ONE_IN_FLIGHT.wrapping_neg(),
+        let done = match berth.answered {
+            true => ONE_SUCCESS - ONE_IN_FLIGHT,
+            false => ONE_IN_FLIGHT.wrapping_neg(),
         };
         self.requests.fetch_add(done, Ordering::AcqRel);
         self.series.request_in_flight(worker, -1);

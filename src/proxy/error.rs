@@ -87,6 +87,24 @@ pub enum Refusal {
     /// The gateway carries as many requests as it may.
     #[error("{0} requests are in flight already")]
     TooManyRequests(usize),
+    /// The connector carries as many requests as it may.
+    #[error("{0} requests of the connector are in flight already")]
+    ConnectorBusy(u32),
+    /// The connector gets more requests in a time than it may.
+    #[error("over the connector's requests_per_second")]
+    RateLimited {
+        /// When there is room for one.
+        free_in: Duration,
+    },
+    /// The origin failed too often and is left alone.
+    #[error("the connector's breaker is open")]
+    BreakerOpen {
+        /// When it may be tried again; `None` while one request tries.
+        open_for: Option<Duration>,
+    },
+    /// The answer's body is, by its length, larger than the connector's may be.
+    #[error("the answer's body is over {0} bytes")]
+    ResponseTooLarge(u64),
     /// The connector has as many connections as it may, and none came free.
     #[error("all {0} connections of the connector stayed busy")]
     NoConnectionFree(u32),
@@ -127,7 +145,12 @@ impl Refusal {
             | Self::Disconnected(_) => Reason::OriginUnreachable,
             Self::OriginProtocol(_) | Self::UnaskedUpgrade => Reason::OriginProtocol,
             Self::NoCredential { .. } => Reason::NoCredential,
-            Self::TooManyRequests(_) | Self::NoConnectionFree(_) => Reason::Busy,
+            Self::RateLimited { .. } => Reason::RateLimited,
+            Self::BreakerOpen { .. } => Reason::BreakerOpen,
+            Self::ResponseTooLarge(_) => Reason::ResponseTooLarge,
+            Self::TooManyRequests(_) | Self::ConnectorBusy(_) | Self::NoConnectionFree(_) => {
+                Reason::Busy
+            }
             Self::Draining => Reason::Draining,
             Self::Loop => Reason::Loop,
             Self::Unbuildable(_) => Reason::BadRequest,
@@ -166,6 +189,10 @@ impl Refusal {
             | Self::OriginSilent(_)
             | Self::NoCredential { .. }
             | Self::TooManyRequests(_)
+            | Self::ConnectorBusy(_)
+            | Self::RateLimited { .. }
+            | Self::BreakerOpen { .. }
+            | Self::ResponseTooLarge(_)
             | Self::NoConnectionFree(_)
             | Self::Draining
             | Self::Loop
@@ -177,6 +204,13 @@ impl Refusal {
     pub fn retry_after(&self) -> Option<Duration> {
         if let Self::NoCredential { retry_after, .. } = self {
             return Some(*retry_after);
+        }
+        // RFC 6585 §4.
+        if let Self::RateLimited { free_in } = self {
+            return Some(*free_in);
+        }
+        if let Self::BreakerOpen { open_for } = self {
+            return Some(open_for.unwrap_or(RETRY_AFTER));
         }
         let passes = self.reason().row().status == StatusCode::SERVICE_UNAVAILABLE;
         passes.then_some(RETRY_AFTER)
@@ -193,6 +227,7 @@ impl Refusal {
             | Self::OriginSilent(_)
             | Self::OriginStalled(_)
             | Self::BodyGrewTooLarge(_)
+            | Self::ResponseTooLarge(_)
             | Self::Draining => true,
             Self::BadRequest(_)
             | Self::BodyTooLarge(_)
@@ -206,10 +241,26 @@ impl Refusal {
             | Self::Unreachable(_)
             | Self::NoCredential { .. }
             | Self::TooManyRequests(_)
+            | Self::ConnectorBusy(_)
+            | Self::RateLimited { .. }
+            | Self::BreakerOpen { .. }
             | Self::NoConnectionFree(_)
             | Self::Loop
             | Self::Unbuildable(_) => false,
         }
+    }
+
+    /// Whether it says that the origin is not well, which its breaker goes by. What a flow, a token
+    /// endpoint or a limit of ours is to blame for says nothing of the origin.
+    pub fn is_origins_failure(&self) -> bool {
+        matches!(
+            self.reason(),
+            Reason::OriginUnreachable
+                | Reason::OriginTls
+                | Reason::OriginTimeout
+                | Reason::OriginProtocol
+                | Reason::AddressRefused
+        )
     }
 
     /// What the flow is told. Never an error's own text, which is for operators.
@@ -236,6 +287,14 @@ impl Refusal {
                 "No access token could be obtained for this connector; its administrator can see why."
             }
             Self::TooManyRequests(_) => "The gateway carries as many requests as it may.",
+            Self::ConnectorBusy(_) => "This connector carries as many requests as it may.",
+            Self::RateLimited { .. } => "This connector takes no more requests for now.",
+            Self::BreakerOpen { .. } => {
+                "The resource domain failed too often lately and is left alone for a while."
+            }
+            Self::ResponseTooLarge(_) => {
+                "The resource domain's answer is larger than this connector carries."
+            }
             Self::NoConnectionFree(_) => "Every connection to the resource domain is in use.",
             Self::Draining => "The gateway shuts down and could wait no longer for the answer.",
             Self::Loop => "The request has passed through this gateway before.",

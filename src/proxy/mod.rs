@@ -172,10 +172,12 @@ async fn carry(
         if rewrite::is_last_hop(&flow) {
             return Ok(None);
         }
-        let place = admit::admit(&plane.in_flight, &body, &settings.limits)?;
-        let body_bytes_max = settings.limits.request_body_bytes_max;
+        let (limits, entry) = (&settings.limits, permit.entry());
+        let body_bytes_max = admit::check_body(&body, entry, limits)?;
+        let places = admit::admit(&plane.in_flight, limits, entry, observation.began())?;
+        observation.admitted(places);
         let body = Outbound::new(body, body_bytes_max, settings.timeouts.body, meter);
-        observation.admitted(place, body.upload());
+        observation.uploading(body.upload());
         (permit, body)
     };
     let credential = obtain(&permit, observation).await?;
@@ -188,7 +190,10 @@ async fn carry(
     };
     let request = rewrite::rewrite(flow, &permit, injected, body)?;
     observation.forwarding();
-    let answer = forward::forward(worker, &permit, request).await?;
+    let answer = forward::forward(worker, &permit, request).await;
+    observation.attempted(&answer);
+    let answer = answer?;
+    admit::check_answer(answer.response.body(), permit.entry())?;
     Ok(Some(Carried {
         answer,
         upload,

@@ -9,12 +9,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 use super::admit::Place;
 use super::caller::Caller;
 use super::error::Refusal;
+use super::forward::Answer;
 use super::io::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
 use super::worker::Worker;
 use crate::config::AccessLog;
-use crate::directory::Entry;
+use crate::directory::{Berth, BreakerChange, Entry};
 use crate::logging::{self, Record};
 use crate::metrics::CacheOutcome;
 
@@ -46,6 +47,8 @@ pub(crate) struct Observation {
     upload: Option<Arc<Upload>>,
     bytes_sent: u64,
     place: Option<Place>,
+    /// The place among its connector's.
+    berth: Option<Berth>,
 }
 
 impl Observation {
@@ -77,7 +80,13 @@ impl Observation {
             upload: None,
             bytes_sent: 0,
             place: None,
+            berth: None,
         }
+    }
+
+    /// Where and when the request began.
+    pub(crate) fn began(&self) -> (usize, Duration) {
+        (self.worker.index, self.started)
     }
 
     /// The directory was read: this is what it wants written down.
@@ -93,9 +102,14 @@ impl Observation {
         self.entry = Some(Arc::clone(entry));
     }
 
-    /// The request was admitted; its place is given up when it is over.
-    pub(crate) fn admitted(&mut self, place: Place, upload: Option<&Arc<Upload>>) {
+    /// The request was admitted; its places are given up when it is over.
+    pub(crate) fn admitted(&mut self, (place, berth): (Place, Berth)) {
         self.place = Some(place);
+        self.berth = Some(berth);
+    }
+
+    /// The request has a body, of which this is known.
+    pub(crate) fn uploading(&mut self, upload: Option<&Arc<Upload>>) {
         self.upload = upload.cloned();
     }
 
@@ -107,6 +121,30 @@ impl Observation {
     /// The request is handed to the origin.
     pub(crate) fn forwarding(&mut self) {
         self.upstream_started = Some(self.worker.clock().monotonic());
+    }
+
+    /// An attempt to get an answer from the origin has ended; the breaker is told of each.
+    pub(crate) fn attempted(&mut self, attempt: &Result<Answer, Refusal>) {
+        let (Some(entry), Some(berth)) = (&self.entry, &mut self.berth) else {
+            return;
+        };
+        let failed = match attempt {
+            Ok(answer) => is_outage(answer.response.status()),
+            Err(refusal) if refusal.is_origins_failure() => true,
+            // It says nothing of the origin.
+            Err(_) => return,
+        };
+        let change = match failed {
+            true => {
+                let now = self.worker.clock().monotonic();
+                let limits = &entry.connector.bulkhead;
+                entry.state.failed(berth, limits, now)
+            }
+            false => entry.state.answered(berth),
+        };
+        if let Some(change) = change {
+            tell(entry, change);
+        }
     }
 
     /// The origin has answered.
@@ -193,6 +231,9 @@ impl Drop for Observation {
         let status = self.status.unwrap_or(gone);
         let took = self.worker.clock().monotonic() - self.started;
         self.count(status, took);
+        if let (Some(entry), Some(berth)) = (&self.entry, self.berth.take()) {
+            entry.state.leave(self.worker.index, berth);
+        }
         self.worker.counters().request_ended();
         // An HTTP/2 stream is a task of its own, whose panic its connection does not see.
         if self.version == Version::HTTP_2 && std::thread::panicking() {
@@ -203,6 +244,29 @@ impl Drop for Observation {
         if broke || logging::wants(self.access, status, self.reason) {
             let record = self.record(status, took);
             self.worker.write_record(record);
+        }
+    }
+}
+
+/// Whether an answer says that the origin, or what it stands on, is not there. A 500 is an
+/// application's own and mostly concerns one request.
+fn is_outage(status: StatusCode) -> bool {
+    [
+        StatusCode::BAD_GATEWAY,
+        StatusCode::SERVICE_UNAVAILABLE,
+        StatusCode::GATEWAY_TIMEOUT,
+    ]
+    .contains(&status)
+}
+
+fn tell(entry: &Entry, change: BreakerChange) {
+    let connector = entry.connector.id.as_str();
+    match change {
+        BreakerChange::Opened => {
+            tracing::warn!(connector, "the breaker opened: the resource domain fails");
+        }
+        BreakerChange::Closed => {
+            tracing::info!(connector, "the breaker closed: the resource domain answers");
         }
     }
 }

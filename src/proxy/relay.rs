@@ -43,6 +43,8 @@ pub(crate) struct FromOrigin {
     pub(crate) stall: Stall,
     /// On HTTP/2 connections, whether the client takes what it is given.
     pub(crate) taking: Option<Taking>,
+    /// What the body may still be, where the connector says how large it may be at most.
+    pub(crate) bytes_left: Option<u64>,
 }
 
 /// Why an answer broke off; the client sees its connection or stream end early.
@@ -54,6 +56,9 @@ pub(crate) enum Broken {
     /// The origin paused for too long.
     #[error("the origin's answer stalled")]
     Stalled,
+    /// It grew over the connector's limit.
+    #[error("the origin's answer grew over response_body_bytes_max")]
+    TooLarge,
 }
 
 impl Relay {
@@ -134,6 +139,9 @@ impl FromOrigin {
             Some(Err(error)) => Some(Err(Broken::Origin(error))),
             Some(Ok(frame)) => Some(Ok(match frame.into_data() {
                 Ok(data) => {
+                    if !self.fits(data.len()) {
+                        return Poll::Ready(Some(Err(Broken::TooLarge)));
+                    }
                     if let Some(taking) = &self.taking {
                         taking.offered();
                     }
@@ -148,6 +156,18 @@ impl FromOrigin {
                 }
             })),
         })
+    }
+
+    /// Whether `count` more bytes are within the limit.
+    fn fits(&mut self, count: usize) -> bool {
+        let Some(left) = &mut self.bytes_left else {
+            return true;
+        };
+        let rest = u64::try_from(count)
+            .ok()
+            .and_then(|count| left.checked_sub(count));
+        *left = rest.unwrap_or_default();
+        rest.is_some()
     }
 
     /// Gives the connection back once the answer is whole. One whose request is not whole yet

@@ -61,6 +61,7 @@ pub(crate) fn relay(
         upload,
         stall: Stall::new(connector.upstream.stall_timeout),
         taking,
+        bytes_left: connector.bulkhead.response_body_bytes_max,
     };
     Response::from_parts(head, Relay::of_origin(source, observation))
 }

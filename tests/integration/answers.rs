@@ -197,6 +197,31 @@ async fn busy() -> Provoked {
     provoked(&scene.gateway, answered).await
 }
 
+/// What the second of two GETs is answered where `orders` has this line and its origin answers with
+/// `status`.
+async fn by_second(connector: &'static [&'static str], status: u16) -> Provoked {
+    let scene = Scene::start(Plan {
+        connector,
+        ..Plan::answering(origin::whole(move |_| Answer::status(status)))
+    })
+    .await;
+    let first = scene.gateway.get("/orders/x").await;
+    assert_eq!(first.status, status);
+    let answered = scene.gateway.get("/orders/x").await;
+    assert_eq!(scene.origin.tally().heads, 1);
+    provoked(&scene.gateway, answered).await
+}
+
+async fn response_too_large() -> Provoked {
+    let scene = Scene::start(Plan {
+        connector: &["response_body_bytes_max: 1"],
+        ..Plan::new()
+    })
+    .await;
+    let answered = scene.gateway.get("/orders/x").await;
+    provoked(&scene.gateway, answered).await
+}
+
 async fn request_loop() -> Provoked {
     let scene = Scene::plain().await;
     scene.gateway.get("/orders/x").await;
@@ -238,6 +263,10 @@ async fn provoke_all() -> Vec<(Provoked, Named)> {
             Named::Orders,
         ),
         (
+            by_second(&["requests_per_second: { rate: 1, burst: 1 }"], 200).await,
+            Named::Orders,
+        ),
+        (
             by_bytes(
                 "limits: { head_bytes_max: 8KiB }\n",
                 &get(&format!("/orders/{long}"), HOST),
@@ -248,8 +277,13 @@ async fn provoke_all() -> Vec<(Provoked, Named)> {
         (origin_unreachable().await, Named::Orders),
         (origin_tls().await, Named::Orders),
         (by_origin_bytes("SSH-2.0-x\r\n\r\n").await, Named::Orders),
+        (response_too_large().await, Named::Orders),
         (address_refused().await, Named::Orders),
         (no_credential().await, Named::Orders),
+        (
+            by_second(&["breaker: { failures: 1, open: 10m }"], 503).await,
+            Named::Orders,
+        ),
         (busy().await, Named::Orders),
         (
             by_connector(&["upstream: { response_head: 100ms }"]).await,
@@ -276,7 +310,7 @@ async fn every_row_of_the_table_can_be_provoked_and_is_told_as_it_says() {
         let json = Some("application/problem+json");
         assert_eq!(answered.field("content-type"), json);
         assert_eq!(answered.field("cache-control"), Some("no-store"));
-        let passes = row.status == 503;
+        let passes = [429, 503].contains(&row.status.as_u16());
         assert_eq!(
             answered.field("retry-after").is_some(),
             passes,

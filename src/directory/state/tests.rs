@@ -43,7 +43,7 @@ impl Stage {
     /// A request that begins and fails at `now`.
     fn fail(&self, now: Duration) -> Option<BreakerChange> {
         let mut berth = self.enter(&LIMITS, now).unwrap();
-        let change = self.state.heard(&mut berth, &LIMITS, Outcome::Failed, now);
+        let change = self.state.failed(&mut berth, &LIMITS, now);
         self.state.leave(0, berth);
         change
     }
@@ -90,9 +90,7 @@ fn threads_that_race_never_overrun_the_limit() {
                     let now = inside.fetch_add(1, Ordering::SeqCst) + 1;
                     most.fetch_max(now, Ordering::SeqCst);
                     std::thread::yield_now();
-                    stage
-                        .state
-                        .heard(&mut berth, &LIMITS, Outcome::Answered, NOW);
+                    stage.state.answered(&mut berth);
                     inside.fetch_sub(1, Ordering::SeqCst);
                     stage.state.leave(0, berth);
                 }
@@ -172,9 +170,7 @@ fn the_gauge_follows_the_breaker_and_ends_with_the_connector() {
 
     let now = NOW + Duration::from_secs(10);
     let mut probe = stage.enter(&LIMITS, now).unwrap();
-    let change = stage
-        .state
-        .heard(&mut probe, &LIMITS, Outcome::Answered, now);
+    let change = stage.state.answered(&mut probe);
     stage.state.leave(0, probe);
 
     assert_eq!(change, Some(BreakerChange::Closed));
@@ -214,24 +210,24 @@ fn what_went_well_is_weighed_against_failures_and_what_had_no_outcome_is_not() {
         }),
         ..LIMITS
     };
-    for (before, opens) in [
-        (Some(Outcome::Answered), None),
-        (None, Some(BreakerChange::Opened)),
-    ] {
+    for (well, opens) in [(true, None), (false, Some(BreakerChange::Opened))] {
         let stage = Stage::new();
-        let run = |outcome: Option<Outcome>| {
+        for _ in 0..10 {
             let mut berth = stage.enter(&tolerant, NOW).unwrap();
-            let change =
-                outcome.and_then(|outcome| stage.state.heard(&mut berth, &tolerant, outcome, NOW));
+            if well {
+                stage.state.answered(&mut berth);
+            }
+            stage.state.leave(0, berth);
+        }
+
+        let fail = || {
+            let mut berth = stage.enter(&tolerant, NOW).unwrap();
+            let change = stage.state.failed(&mut berth, &tolerant, NOW);
             stage.state.leave(0, berth);
             change
         };
-        for _ in 0..10 {
-            run(before);
-        }
 
-        let failures: Vec<_> = (0..3).map(|_| run(Some(Outcome::Failed))).collect();
-
-        assert_eq!(failures[2], opens, "after {before:?}");
+        assert_eq!([fail(), fail()], [None; 2]);
+        assert_eq!(fail(), opens, "after requests that went well: {well}");
     }
 }
