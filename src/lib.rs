@@ -13,6 +13,7 @@
 //! |---|---|
 //! | [`connector`] | the nouns: what a connector is, without any I/O |
 //! | [`secret`] · [`clock`] | text that must not get out; the only place that asks for the time |
+//! | [`retry_after`] | how long another host asks us to wait |
 //! | [`config`] | what an operator writes, checked and turned into those nouns |
 //! | [`tls`] · [`dial`] | certificates and trust; the one way out to another host |
 //! | [`metrics`] · [`logging`] | what is counted, what is written down |
@@ -63,6 +64,7 @@
 pub mod connector;
 pub mod secret;
 pub mod clock;
+pub mod retry_after;
 pub mod config;
 pub mod tls;
 pub mod dial;
