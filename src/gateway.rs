@@ -19,15 +19,16 @@ use tokio::sync::watch;
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
 use crate::control::publisher::{PublishError, Publisher};
-use crate::control::{self, Control, Door, Health, HostRule, TokenReport, TokenState};
-use crate::credential::{self, Credentials};
+use crate::control::{self, Control, Door, Health, HostRule};
+use crate::credential::Credentials;
 use crate::dial::{Dialer, Lookup, Resolver};
-use crate::directory::Directory;
 use crate::logging::{self, AccessLog};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::proxy::{DataPlane, Parts};
 use crate::tls::TlsError;
 use crate::tls::server::{Protocols, ServerIdentity};
+
+mod reports;
 
 /// Connections the system queues while none is accepted.
 const BACKLOG: i32 = 1024;
@@ -156,7 +157,7 @@ impl Gateway {
         let control = Arc::new(Control {
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
-            tokens: Box::new(move || token_reports(&directory)),
+            tokens: Box::new(move || reports::token_reports(&directory)),
         });
         let (stop_control, _) = watch::channel(());
         let scraped = sockets.metrics.map(|listener| (listener, metrics_door()));
@@ -300,30 +301,6 @@ fn metrics_door() -> Door {
         tls: None,
         hosts: HostRule::Free,
     }
-}
-
-/// What `/readyz?verbose` tells of tokens.
-fn token_reports(directory: &Directory) -> Vec<TokenReport> {
-    let entries = directory.current().entries.clone();
-    let reports = entries.iter().filter_map(|(id, entry)| {
-        let (state, expires_at) = match entry.source.state()? {
-            credential::TokenState::Absent { .. } => (TokenState::Absent, None),
-            credential::TokenState::Fresh { expires_at, .. } => {
-                (TokenState::Fresh, Some(expires_at))
-            }
-            credential::TokenState::Spent { expires_at, .. } => {
-                (TokenState::Spent, Some(expires_at))
-            }
-        };
-        Some(TokenReport {
-            connector: id.to_string(),
-            state,
-            expires_at,
-        })
-    });
-    let mut reports: Vec<_> = reports.collect();
-    reports.sort_unstable_by(|one, other| one.connector.cmp(&other.connector));
-    reports
 }
 
 /// Everything that is bound before anything is started.

@@ -21,7 +21,7 @@ pub mod publisher;
 pub use health::{Health, Outcome, Reload};
 pub use host::HostRule;
 pub use listener::{Door, serve};
-pub use routes::{TokenReport, TokenState};
+pub use routes::{FailureReport, TokenReport, TokenState};
 
 /// What the control plane's listeners show.
 pub struct Control {

@@ -10,8 +10,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, ServerTls, Tokens, Trust};
-use crate::connector::{Connector, Http2, Origin, ResourceDomain, Revision, Scheme};
-use crate::credential::{self, Credentials};
+use crate::connector::{Connector, ConnectorId, Http2, Origin, ResourceDomain, Revision, Scheme};
+use crate::credential::{self, Credentials, Source};
 use crate::dial::AddressPolicy;
 use crate::directory::{
     ConnectorState, Directory, Entry, PoolId, Retired, Settings, Snapshot, Upstream,
@@ -110,6 +110,7 @@ impl Publisher {
             reuse: Reuse::Nothing,
         };
         let first = builder.build(config, &mut ground)?;
+        credentials.warm(sources_to_warm(&nothing, &first.entries));
         tell_expiries(&metrics, config);
         Ok(Self {
             directory: Arc::new(Directory::new(first)),
@@ -177,6 +178,7 @@ impl Publisher {
                 now.state.edited(&now.connector.bulkhead);
             }
         }
+        self.credentials.warm(sources_to_warm(&previous, &live));
         if published.tokens.entries_max != config.tokens.entries_max {
             let sources = live.values().map(|entry| &entry.source);
             self.credentials.hold(config.tokens.entries_max, sources);
@@ -201,6 +203,21 @@ impl Publisher {
         let sources = previous.entries.values().map(|entry| &entry.source);
         self.credentials.hold(published.tokens.entries_max, sources);
     }
+}
+
+/// Where the credentials come from that are wanted before any flow asks: those of connectors that
+/// are new or changed.
+fn sources_to_warm(
+    previous: &Snapshot,
+    live: &imbl::HashMap<ConnectorId, Arc<Entry>>,
+) -> Vec<Source> {
+    let wanted = live.values().filter(|entry| {
+        let connector = &entry.connector;
+        let before = previous.entry(connector.id.as_str());
+        let stays = before.is_some_and(|before| Arc::ptr_eq(before, entry));
+        connector.enabled && connector.warm && !stays
+    });
+    wanted.map(|entry| entry.source.clone()).collect()
 }
 
 /// Retires the pools of `previous` that nothing in `current` leads to.

@@ -31,6 +31,28 @@ pub struct TokenReport {
     /// When the token held now expires or has expired.
     #[serde(serialize_with = "date_or_null")]
     pub expires_at: Option<SystemTime>,
+    /// How its token requests fail, while they do; a token held is used all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<FailureReport>,
+}
+
+/// How a connector's token requests fail.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct FailureReport {
+    /// `temporary` or `permanent`.
+    pub class: &'static str,
+    /// As in `attache_token_requests_total`.
+    pub outcome: &'static str,
+    /// The authorization server's error code (RFC 6749 §5.2), where it gave one.
+    pub code: Option<String>,
+    /// When the first attempt failed.
+    #[serde(serialize_with = "date")]
+    pub since: SystemTime,
+    /// How many failed since then.
+    pub attempts: u32,
+    /// When the next may go out; in the past if no flow has asked lately.
+    #[serde(serialize_with = "date")]
+    pub next_attempt_at: SystemTime,
 }
 
 /// The state of a connector's token.

@@ -87,6 +87,7 @@ fn report(connector: &str, state: TokenState, expires_at: Option<SystemTime>) ->
         connector: connector.into(),
         state,
         expires_at,
+        failing: None,
     }
 }
 

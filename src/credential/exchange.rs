@@ -7,6 +7,7 @@
 //! it ends within the fetch's limit.
 
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
@@ -25,8 +26,11 @@ use crate::clock::Clock;
 use crate::config::Tokens;
 use crate::connector::{OAuth2, StaticHeader};
 use crate::dial::{AddressPolicy, Dialer, Stream};
+use crate::retry_after;
 use crate::tls::client::ClientTls;
 
+/// The longest wait a token endpoint may ask for.
+const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 /// An answer of this many bytes or more is refused.
 pub(super) const BODY_BYTES_MAX: usize = 64 * 1024;
 /// The largest head of an answer, in bytes.
@@ -48,13 +52,22 @@ pub(super) struct Line<'a> {
     pub(super) tokens: &'a Tokens,
     /// Where to, and which fields go with it.
     pub(super) oauth2: &'a OAuth2,
-    /// The status of the answer, once there is one.
-    pub(super) answered: OnceLock<StatusCode>,
+    /// What the head of the answer said, once there is one.
+    pub(super) answered: OnceLock<Answered>,
+}
+
+/// What counts of an answer's head.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    /// Its status; that of a success is 200.
+    pub(super) status: StatusCode,
+    /// How long the server asks us to wait (RFC 9110 §10.2.3).
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl Line<'_> {
     /// Carries `request` to the token endpoint. The answer has status 200 and a body, or the
-    /// status of an error and perhaps a body; its fields are left out.
+    /// status of an error and perhaps a body; of its fields only `Retry-After` is left.
     ///
     /// # Errors
     ///
@@ -74,7 +87,11 @@ impl Line<'_> {
             answer = ask(dialed.stream, request) => answer?,
             () = self.clock.sleep_until(deadline) => return Err(TokenError::TimedOut { limit }),
         };
-        self.answered.get_or_init(|| answer.status());
+        let fields = answer.headers();
+        self.answered.get_or_init(|| Answered {
+            status: answer.status(),
+            retry_after: retry_after::read(fields, self.clock.wall(), RETRY_AFTER_MAX),
+        });
         Ok(answer)
     }
 
@@ -129,6 +146,8 @@ async fn ask(stream: Stream, request: Request<Full<Bytes>>) -> Result<HttpRespon
 
 async fn read(answer: Response<Incoming>) -> Result<HttpResponse, TokenError> {
     let status = answer.status();
+    let waits = answer.headers().get_all(header::RETRY_AFTER);
+    let waits: Vec<_> = waits.iter().cloned().collect();
     if status.is_redirection() {
         return Err(TokenError::Redirected { status });
     }
@@ -145,6 +164,9 @@ async fn read(answer: Response<Incoming>) -> Result<HttpResponse, TokenError> {
     };
     let mut whole = Response::new(body);
     *whole.status_mut() = if succeeded { StatusCode::OK } else { status };
+    for value in waits {
+        whole.headers_mut().append(header::RETRY_AFTER, value);
+    }
     Ok(whole)
 }
 

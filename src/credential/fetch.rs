@@ -1,4 +1,4 @@
-//! One fetch of one connector's token: which grant, counted, logged.
+//! One fetch of one connector's token: which grant, counted.
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -6,7 +6,6 @@ use crate::clock::Clock;
 use crate::config::Tokens;
 use crate::connector::{ClientAuthentication, ConnectorId, GrantType, OAuth2};
 use crate::dial::{AddressPolicy, Dialer};
-use crate::logging::with_sources;
 use crate::metrics::{TokenMetrics, TokenOutcome};
 use crate::secret::Secret;
 use crate::tls::client::ClientTls;
@@ -37,36 +36,13 @@ pub(super) struct Fetcher {
 }
 
 impl Fetcher {
-    /// A new token; the outcome is logged here and nowhere else.
+    /// A new token. A refresh token is preferred to sending the password again; one that is refused
+    /// is forgotten, and the password sent after all, once.
     ///
     /// # Errors
     ///
-    /// [`TokenError`], already logged.
+    /// [`TokenError`], counted but not logged.
     pub(super) async fn fetch(&self) -> Result<Token, TokenError> {
-        let fetched = self.fetch_unlogged().await;
-        let endpoint = self.oauth2.token_url.origin();
-        match &fetched {
-            Ok(_) => tracing::debug!(
-                connector = %self.connector,
-                %endpoint,
-                "obtained a token"
-            ),
-            Err(error) => tracing::warn!(
-                connector = %self.connector,
-                %endpoint,
-                outcome = outcome_name(error.outcome()),
-                code = error.code(),
-                description = error.description(),
-                error = %with_sources(error),
-                "no token could be obtained"
-            ),
-        }
-        fetched
-    }
-
-    /// A refresh token is preferred to sending the password again; one that is refused is
-    /// forgotten, and the password sent after all, once.
-    pub(super) async fn fetch_unlogged(&self) -> Result<Token, TokenError> {
         oauth::check(&self.oauth2)?;
         if let Some(held) = self.held_refresh_token() {
             match self.request(Exchanged::RefreshToken(&held)).await {
@@ -114,8 +90,8 @@ impl Fetcher {
         let mut answer = oauth::request(&self.oauth2, exchanged, assertion, &line)
             .await
             .map_err(|error| {
-                let status = line.answered.get().copied();
-                oauth::failure(error, status, &self.secrets(exchanged))
+                let answered = line.answered.get().copied();
+                oauth::failure(error, answered, &self.secrets(exchanged))
             })?;
         let lifetime = answer.lifetime().unwrap_or(self.tokens.default_lifetime);
         let token = Token::bearer(answer.bearer()?, lifetime, asked)?;
@@ -163,15 +139,5 @@ impl Fetcher {
         let fields = self.oauth2.token_headers.iter();
         secrets.extend(fields.map(|field| field.value.expose()));
         secrets
-    }
-}
-
-fn outcome_name(outcome: TokenOutcome) -> &'static str {
-    match outcome {
-        TokenOutcome::Ok => "ok",
-        TokenOutcome::Rejected => "rejected",
-        TokenOutcome::Malformed => "malformed",
-        TokenOutcome::Timeout => "timeout",
-        TokenOutcome::Unreachable => "unreachable",
     }
 }

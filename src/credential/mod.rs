@@ -8,11 +8,13 @@
 //! A credential leaves this room as a sensitive field value and in no other form; a token request
 //! goes to the connector's token endpoint and nowhere else. Everything that decides a token is in
 //! its key, so a changed connector never serves an old one. For any number of flows, whether they
-//! stay or hang up, one token request runs, on a runtime of its own.
+//! stay or hang up, one token request runs, on a runtime of its own. A token in use is renewed ahead
+//! of its expiry; one that is held is used for as long as it is fresh, whatever the token endpoint
+//! does; one that cannot be had is refused at once, not waited for.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::header::{self, InvalidHeaderValue};
@@ -35,120 +37,36 @@ mod basic;
 mod cache;
 mod error;
 mod exchange;
+mod failure;
 mod fetch;
+mod minute;
 mod oauth;
+mod rejection;
+mod renew;
+mod report;
 mod slot;
+mod source;
+mod state;
 mod token;
+mod usage;
+mod work;
 
 #[cfg(test)]
 mod tests;
 
-pub use crate::metrics::CacheOutcome;
-pub use error::{Rejection, TokenError};
-pub use slot::{Fetching, TokenSlot, TokenState};
+pub use crate::metrics::{CacheOutcome, FailureClass};
+pub use error::TokenError;
+pub use rejection::Rejection;
+pub use slot::TokenSlot;
+pub use source::{Credential, Obtained, Source, TokenFailure, Unobtained};
+pub use state::{Fetching, TokenState};
+pub use token::TokenMark;
 
 use assertion::Signer;
 use cache::{Slots, TokenKey};
 use fetch::Fetcher;
+use report::Report;
 use slot::{Fetch, Surroundings};
-
-/// What one request carries beside what the flow sent.
-#[derive(Clone)]
-pub enum Credential {
-    /// Nothing in the head: the origin asks for nothing, or for a client certificate alone.
-    None,
-    /// One field.
-    Field {
-        /// The field's name.
-        name: HeaderName,
-        /// The field's value, marked sensitive.
-        value: HeaderValue,
-    },
-}
-
-impl fmt::Debug for Credential {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::None => f.write_str("None"),
-            Self::Field { name, .. } => write!(f, "Field({name}: …)"),
-        }
-    }
-}
-
-/// A credential that was asked for.
-#[derive(Clone, Debug)]
-pub struct Obtained {
-    /// What the request carries.
-    pub credential: Credential,
-    /// How the token was found; `None` where no token is involved.
-    pub cache: Option<CacheOutcome>,
-}
-
-impl Obtained {
-    fn token(credential: Credential, cache: CacheOutcome) -> Self {
-        Self {
-            credential,
-            cache: Some(cache),
-        }
-    }
-}
-
-/// Why there is no credential, shared among all who waited for it.
-#[derive(Clone, Debug)]
-pub struct Unobtained {
-    /// What went wrong.
-    pub reason: Arc<TokenError>,
-    /// How long a flow should wait before it asks again.
-    pub retry_after: Duration,
-    /// Whether this request started the fetch that failed.
-    pub cache: CacheOutcome,
-}
-
-impl Unobtained {
-    fn new(reason: Arc<TokenError>, cache: CacheOutcome) -> Self {
-        Self {
-            retry_after: reason.retry_after(),
-            reason,
-            cache,
-        }
-    }
-}
-
-/// Where one connector's credential comes from.
-#[derive(Clone, Debug)]
-pub enum Source {
-    /// The same with every request.
-    Fixed(Credential),
-    /// A token.
-    Token(Arc<TokenSlot>),
-}
-
-impl Source {
-    /// The credential for one request. Where a fresh token is held, this does not wait.
-    ///
-    /// Cancel-safe: a caller that goes away cancels no fetch.
-    ///
-    /// # Errors
-    ///
-    /// [`Unobtained`] if the token request failed, or took longer than `tokens.wait`.
-    pub async fn obtain(&self) -> Result<Obtained, Unobtained> {
-        match self {
-            Self::Fixed(credential) => Ok(Obtained {
-                credential: credential.clone(),
-                cache: None,
-            }),
-            Self::Token(slot) => slot.obtain().await,
-        }
-    }
-
-    /// What the token slot holds; `None` where no token is involved.
-    pub fn state(&self) -> Option<TokenState> {
-        match self {
-            Self::Fixed(_) => None,
-            Self::Token(slot) => Some(slot.state()),
-        }
-    }
-}
 
 /// What a configuration says about token requests.
 #[derive(Clone, Debug)]
@@ -217,6 +135,12 @@ impl Credentials {
                 if let Some(slot) = self.0.slots.load().find(&key) {
                     return Ok(Source::Token(slot));
                 }
+                let report = Report {
+                    connector: connector.id.clone(),
+                    label: Arc::clone(&label),
+                    endpoint: oauth2.token_url.origin().clone(),
+                    metrics: Arc::clone(&self.0.metrics),
+                };
                 let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label)?);
                 let fetch: Fetch = Box::new(move || {
                     let fetcher = Arc::clone(&fetcher);
@@ -225,9 +149,10 @@ impl Credentials {
                 let surroundings = Surroundings {
                     runtime: self.0.runtime.clone(),
                     clock: self.0.clock.clone(),
-                    wait: settings.tokens.wait,
+                    tokens: settings.tokens,
+                    draw: renew::draw,
                 };
-                let slot = TokenSlot::new(key, fetch, surroundings);
+                let slot = TokenSlot::new(key, fetch, surroundings, report);
                 Ok(Source::Token(self.0.slots.load().keep(slot)))
             }
         }
@@ -250,7 +175,17 @@ impl Credentials {
     pub fn retire(&self, source: &Source) {
         match source {
             Source::Fixed(_) => {}
-            Source::Token(slot) => self.0.slots.load().remove(slot.key()),
+            Source::Token(slot) => {
+                self.0.slots.load().remove(slot.key());
+                slot.retire();
+            }
+        }
+    }
+
+    /// Obtains the tokens of `sources` before any flow asks. Returns at once.
+    pub fn warm(&self, sources: Vec<Source>) {
+        if !sources.is_empty() {
+            self.0.runtime.spawn(renew::warm(sources));
         }
     }
 
@@ -273,7 +208,7 @@ impl Credentials {
         let fetcher = self
             .fetcher(connector, oauth2, settings, label)
             .map_err(TokenError::Identity)?;
-        let token = fetcher.fetch_unlogged().await?;
+        let token = fetcher.fetch().await?;
         Ok(Some(token.expires_at()))
     }
 

@@ -20,8 +20,9 @@ pub(super) use oauth2::{HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::answer::{ErrorAnswer, TokenAnswer};
-use super::error::{Rejection, TokenError};
-use super::exchange::Line;
+use super::error::TokenError;
+use super::exchange::{Answered, Line};
+use super::rejection::Rejection;
 use crate::connector::{
     ClientAuthentication, GrantType, OAuth2, RESERVED_FIELDS, RESERVED_PARAMETERS, StaticHeader,
 };
@@ -176,28 +177,28 @@ fn parameters<'a>(
         .chain(assertion.into_iter().flat_map(signed))
 }
 
-/// What `error` says, without what it carries. `answered` is the answer's status, if one came;
+/// What `error` says, without what it carries. `answered` is the answer's head, if one came;
 /// `secrets` are those of the request, so that no echo of them is kept.
-pub(super) fn failure(
-    error: Failure,
-    answered: Option<StatusCode>,
-    secrets: &[&str],
-) -> TokenError {
-    let refused = answered.filter(|status| !status.is_success());
+pub(super) fn failure(error: Failure, answered: Option<Answered>, secrets: &[&str]) -> TokenError {
+    let status = answered.map(|answered| answered.status);
+    let refused = status.filter(|status| !status.is_success());
+    let retry_after = answered.and_then(|answered| answered.retry_after);
     match (error, refused) {
         (RequestTokenError::Request(error), _) => error,
         (RequestTokenError::ServerResponse(answer), status) => {
             let status = status.unwrap_or(StatusCode::BAD_REQUEST);
             let (code, description) = (answer.error.as_ref(), answer.error_description.as_ref());
-            TokenError::Rejected(Rejection::new(
+            let rejection = Rejection::new(
                 status,
                 code.and_then(Value::as_str),
                 description.and_then(Value::as_str),
                 secrets,
-            ))
+            );
+            TokenError::Rejected(rejection.asking_for(retry_after))
         }
         (RequestTokenError::Parse(..) | RequestTokenError::Other(_), Some(status)) => {
-            TokenError::Rejected(Rejection::new(status, None, None, &[]))
+            let rejection = Rejection::new(status, None, None, &[]);
+            TokenError::Rejected(rejection.asking_for(retry_after))
         }
         (RequestTokenError::Parse(error, _), None) => TokenError::NotATokenResponse {
             line: error.inner().line(),

@@ -7,10 +7,14 @@
 //! published *before* its flight is taken down, and a flow looks for a fresh one again *after* it
 //! has the lock; so no flow starts a second fetch beside a landed one. A flight whose task died is
 //! recognised by its closed channel and replaced.
+//!
+//! A fresh token is attached whatever the token endpoint does. A flow that finds none waits for a
+//! flight only while nothing is known against it: once token requests fail, flows are turned away
+//! at once, and whether to try again is decided in `renew`.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use futures_util::future::BoxFuture;
@@ -19,27 +23,29 @@ use tokio::sync::watch;
 
 use super::cache::TokenKey;
 use super::error::TokenError;
-use super::token::{Moment, Token};
-use super::{CacheOutcome, Credential, Obtained, Unobtained};
+use super::failure::Attempt;
+use super::report::Report;
+use super::source::{Obtained, Unobtained};
+use super::token::{Moment, Token, TokenMark};
+use super::usage::Usage;
+use super::work::{AskedBy, Flight, Landed, Turned, Work};
 use crate::clock::Clock;
+use crate::config::Tokens;
+use crate::metrics::CacheOutcome;
 
 /// Makes one fetch; the slot sees to it that no two run at once.
 pub(super) type Fetch =
     Box<dyn Fn() -> BoxFuture<'static, Result<Token, TokenError>> + Send + Sync>;
 
-/// What a fetch came to, shared among those who waited for it.
-type Landed = Result<Arc<Token>, Arc<TokenError>>;
-
-/// Holds `None` until the fetch lands.
-type Flight = watch::Receiver<Option<Landed>>;
-
 /// One connector's current token and the fetch under way, if any.
 pub struct TokenSlot {
     key: TokenKey,
-    current: ArcSwapOption<Token>,
-    flight: Mutex<Option<Flight>>,
+    pub(super) current: ArcSwapOption<Token>,
+    pub(super) usage: Usage,
+    work: Mutex<Work>,
     fetch: Fetch,
-    surroundings: Surroundings,
+    pub(super) surroundings: Surroundings,
+    report: Report,
 }
 
 /// What a slot needs of its gateway.
@@ -49,52 +55,29 @@ pub(super) struct Surroundings {
     pub(super) runtime: Handle,
     /// Judges freshness and waiting.
     pub(super) clock: Clock,
-    /// The longest a flow waits for a fetch.
-    pub(super) wait: Duration,
-}
-
-/// What a slot holds, for health reports. Never the token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenState {
-    /// No token was obtained yet.
-    Absent {
-        /// Whether a fetch is under way.
-        fetching: Fetching,
-    },
-    /// The last one is not attached any more; the next flow starts or joins a fetch.
-    Spent {
-        /// When its server stops accepting it, or has stopped.
-        expires_at: SystemTime,
-        /// Whether a fetch is under way.
-        fetching: Fetching,
-    },
-    /// A token that may be attached.
-    Fresh {
-        /// How much longer it may be attached.
-        remaining: Duration,
-        /// When its server stops accepting it.
-        expires_at: SystemTime,
-    },
-}
-
-/// Whether a fetch is under way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fetching {
-    /// Yes.
-    Now,
-    /// No; the next flow starts one.
-    Not,
+    /// How long a flow waits, when a token is renewed, how often a fetch may fail.
+    pub(super) tokens: Tokens,
+    /// Chance, from 0 to 1.
+    pub(super) draw: fn() -> f64,
 }
 
 impl TokenSlot {
     /// An empty slot.
-    pub(super) fn new(key: TokenKey, fetch: Fetch, surroundings: Surroundings) -> Self {
+    pub(super) fn new(
+        key: TokenKey,
+        fetch: Fetch,
+        surroundings: Surroundings,
+        report: Report,
+    ) -> Self {
+        let per_minute_max = surroundings.tokens.retries_per_minute_max;
         Self {
             key,
             current: ArcSwapOption::empty(),
-            flight: Mutex::new(None),
+            usage: Usage::default(),
+            work: Mutex::new(Work::new(per_minute_max)),
             fetch,
             surroundings,
+            report,
         }
     }
 
@@ -109,121 +92,202 @@ impl TokenSlot {
     ///
     /// # Errors
     ///
-    /// [`Unobtained`]: why the fetch failed, or that it took longer than a flow waits.
+    /// [`Unobtained`]: why the fetch failed, that it took longer than a flow waits, or at once why
+    /// the one before it failed.
     pub(super) async fn obtain(self: &Arc<Self>) -> Result<Obtained, Unobtained> {
-        if let Some(credential) = self.fresh() {
-            return Ok(Obtained::token(credential, CacheOutcome::Hit));
+        if let Some(obtained) = self.fresh() {
+            return Ok(obtained);
         }
         match self.board() {
-            Boarding::Landed(credential) => Ok(Obtained::token(credential, CacheOutcome::Hit)),
+            Boarding::Landed(obtained) => Ok(obtained),
+            Boarding::Refused(unobtained) => Err(unobtained),
             Boarding::Flying(flight, cache) => self.land(flight, cache).await,
         }
     }
 
-    /// What the slot holds now.
-    pub fn state(&self) -> TokenState {
-        let now = Moment::of(&self.surroundings.clock);
+    /// The hot path: one load, one look at the clock, no lock, no allocation.
+    fn fresh(self: &Arc<Self>) -> Option<Obtained> {
+        let now = self.now();
+        let held = self.current.load();
+        let token = held.as_ref().filter(|token| token.is_fresh(now))?;
+        let obtained = Obtained::token(token, CacheOutcome::Hit);
+        if self.usage.note(now, token.lifetime()) && token.is_due(now) {
+            drop(held);
+            self.renew_after_all();
+        }
+        Some(obtained)
+    }
+
+    /// The flight under way, a new one, or the way back.
+    fn board(self: &Arc<Self>) -> Boarding {
+        let mut work = self.lock();
+        let now = self.now();
+        // The second look: a fetch may have landed since the first.
         let held = self.current.load();
         if let Some(token) = held.as_ref().filter(|token| token.is_fresh(now)) {
-            return TokenState::Fresh {
-                remaining: token.fresh_for(now),
-                expires_at: token.expires_at(),
-            };
+            return Boarding::Landed(Obtained::token(token, CacheOutcome::Hit));
         }
-        let fetching = match self.lock().as_ref().is_some_and(is_flying) {
-            true => Fetching::Now,
-            false => Fetching::Not,
-        };
-        match held.as_ref() {
-            None => TokenState::Absent { fetching },
-            Some(token) => TokenState::Spent {
-                expires_at: token.expires_at(),
-                fetching,
-            },
+        drop(held);
+        self.usage.note_exactly(now);
+        if let Err(turned) = work.admits(now) {
+            return Boarding::Refused(turned.unobtained(CacheOutcome::Refused));
         }
-    }
-
-    /// The hot path: one load, one look at the clock, no allocation.
-    fn fresh(&self) -> Option<Credential> {
-        let held = self.current.load();
-        let token = held.as_ref()?;
-        token
-            .is_fresh(Moment::of(&self.surroundings.clock))
-            .then(|| credential(token))
-    }
-
-    /// The flight under way, or a new one.
-    fn board(self: &Arc<Self>) -> Boarding {
-        let mut slot = self.lock();
-        // The second look: a fetch may have landed since the first.
-        if let Some(credential) = self.fresh() {
-            return Boarding::Landed(credential);
-        }
-        if let Some(flight) = slot.as_ref().filter(|flight| is_flying(flight)) {
-            return Boarding::Flying(flight.clone(), CacheOutcome::Joined);
-        }
-        let (tell, flight) = watch::channel(None);
-        *slot = Some(flight.clone());
-        drop(slot);
-        self.surroundings.runtime.spawn(Arc::clone(self).fly(tell));
-        Boarding::Flying(flight, CacheOutcome::Miss)
-    }
-
-    async fn fly(self: Arc<Self>, tell: watch::Sender<Option<Landed>>) {
-        let landed = match (self.fetch)().await {
-            Ok(token) => {
-                let token = Arc::new(token);
-                self.current.store(Some(Arc::clone(&token)));
-                Ok(token)
+        match work.flying() {
+            Some(flight) => Boarding::Flying(flight.clone(), CacheOutcome::Joined),
+            None => {
+                let flight = self.start(&mut work, AskedBy::Flow);
+                Boarding::Flying(flight, CacheOutcome::Miss)
             }
-            Err(error) => Err(Arc::new(error)),
+        }
+    }
+
+    /// Sets a fetch off; the caller has made sure that none is under way and none is forbidden.
+    fn start(self: &Arc<Self>, work: &mut Work, asked_by: AskedBy) -> Flight {
+        let (tell, landing) = watch::channel(None);
+        let flight = Flight { landing, asked_by };
+        work.flight = Some(flight.clone());
+        let flying = Arc::clone(self).fly(tell, self.surroundings.clock.monotonic());
+        self.surroundings.runtime.spawn(flying);
+        flight
+    }
+
+    /// Sets a fetch off that no flow waits for, and returns where it lands.
+    pub(super) fn start_ahead(
+        self: &Arc<Self>,
+        work: &mut Work,
+    ) -> watch::Receiver<Option<Landed>> {
+        self.start(work, AskedBy::Nobody).landing
+    }
+
+    async fn fly(self: Arc<Self>, tell: watch::Sender<Option<Landed>>, started: Duration) {
+        let fetched = (self.fetch)().await;
+        let draw = (self.surroundings.draw)();
+        let percent = self.surroundings.tokens.renew_at_percent;
+        let landed = match fetched {
+            Ok(token) => Ok(self.succeeded(token.renewed_at(percent, draw))),
+            Err(error) => Err(self.failed(Arc::new(error), started, draw)),
         };
-        *self.lock() = None;
         tell.send_replace(Some(landed));
     }
 
+    fn succeeded(self: &Arc<Self>, token: Token) -> Arc<Token> {
+        let token = Arc::new(token);
+        let mut work = self.lock();
+        self.current.store(Some(Arc::clone(&token)));
+        work.flight = None;
+        let over = work.memory.succeeded();
+        if !work.retired {
+            let class = over.as_ref().map(|over| over.class);
+            self.report.gauge(class, None);
+        }
+        self.look_again_at(&mut work, token.renewal());
+        drop(work);
+        self.report.obtained(over.as_ref());
+        token
+    }
+
+    fn failed(self: &Arc<Self>, reason: Arc<TokenError>, started: Duration, draw: f64) -> Turned {
+        let mut work = self.lock();
+        let ended = self.now();
+        let held = self.current.load_full();
+        work.flight = None;
+        let before = work.memory.failing().map(|failing| failing.class);
+        let attempt = Attempt {
+            started,
+            ended,
+            token_left: held.map_or(Duration::ZERO, |token| token.fresh_for(ended)),
+            draw,
+        };
+        let news = work.memory.failed(&reason, attempt);
+        let next = work.memory.failing().map(|failing| failing.next_attempt);
+        if !work.retired {
+            self.report.gauge(before, Some(reason.class()));
+        }
+        self.look_again_at(&mut work, next);
+        drop(work);
+        self.report.failed(&reason, news);
+        let next = next.unwrap_or_default();
+        Turned {
+            reason,
+            retry_after: next.saturating_sub(ended.monotonic()),
+        }
+    }
+
     async fn land(&self, mut flight: Flight, cache: CacheOutcome) -> Result<Obtained, Unobtained> {
-        let Surroundings { clock, wait, .. } = &self.surroundings;
-        let deadline = Moment::of(clock).deadline(*wait);
+        let Surroundings { clock, tokens, .. } = &self.surroundings;
+        let limit = tokens.wait;
+        let deadline = self.now().deadline(limit);
         let landing = async {
-            match flight.wait_for(Option::is_some).await {
+            match flight.landing.wait_for(Option::is_some).await {
                 Ok(landed) => landed.clone(),
                 Err(_) => None,
             }
         };
         let landed = tokio::select! {
             biased;
-            landed = landing => landed.unwrap_or_else(|| Err(Arc::new(TokenError::Abandoned))),
+            landed = landing => landed.unwrap_or_else(|| Err(Turned::soon(TokenError::Abandoned))),
             () = clock.sleep_until(deadline) => {
-                Err(Arc::new(TokenError::StillFetching { limit: *wait }))
+                Err(Turned::soon(TokenError::StillFetching { limit }))
             }
         };
         match landed {
-            Ok(token) => Ok(Obtained::token(credential(&token), cache)),
-            Err(reason) => Err(Unobtained::new(reason, cache)),
+            Ok(token) => Ok(Obtained::token(&token, cache)),
+            Err(turned) => Err(turned.unobtained(cache)),
         }
     }
 
-    /// The lock is held for look-ups only, never across an await; a poisoned one is still good.
-    fn lock(&self) -> MutexGuard<'_, Option<Flight>> {
-        self.flight.lock().unwrap_or_else(PoisonError::into_inner)
+    /// See [`Source::reject`](super::Source::reject).
+    pub(super) fn reject(&self, mark: TokenMark) -> bool {
+        let mut work = self.lock();
+        let now = self.now();
+        let held = self.current.load_full();
+        match held.filter(|token| token.is_fresh(now)) {
+            Some(token) if token.mark() == mark => {
+                let refused = work.admits(now).is_err();
+                if refused || now.monotonic() < work.rejections.free_at() {
+                    return false;
+                }
+                work.rejections.note(now.monotonic());
+                self.current.store(None);
+                work.stop_timer();
+                true
+            }
+            Some(_) => true,
+            None => work.admits(now).is_ok(),
+        }
+    }
+
+    /// The slot's connector was replaced or removed: nothing is fetched ahead any more, and what
+    /// failed is not shown. Requests that still hold it are served to their end.
+    pub(super) fn retire(&self) {
+        let mut work = self.lock();
+        if !work.retired {
+            work.retired = true;
+            work.stop_timer();
+            let class = work.memory.failing().map(|failing| failing.class);
+            self.report.gauge(class, None);
+        }
+    }
+
+    pub(super) fn now(&self) -> Moment {
+        Moment::of(&self.surroundings.clock)
+    }
+
+    /// A poisoned lock is still good: nothing is left half done under it.
+    pub(super) fn lock(&self) -> MutexGuard<'_, Work> {
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 enum Boarding {
-    Landed(Credential),
+    Landed(Obtained),
     Flying(Flight, CacheOutcome),
+    Refused(Unobtained),
 }
 
-/// A flight whose task is gone closed its channel.
-fn is_flying(flight: &Flight) -> bool {
-    flight.has_changed().is_ok()
-}
-
-fn credential(token: &Token) -> Credential {
-    Credential::Field {
-        name: http::header::AUTHORIZATION,
-        value: token.authorization(),
+impl Drop for TokenSlot {
+    fn drop(&mut self) {
+        self.retire();
     }
 }
 
@@ -236,97 +300,4 @@ impl fmt::Debug for TokenSlot {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-    use crate::credential::cache;
-
-    /// A slot whose fetches are counted and end as `fetch` says, on a runtime of their own.
-    fn slot(
-        runtime: &Handle,
-        fetch: impl Fn(usize) -> Result<Token, TokenError> + Send + Sync + 'static,
-    ) -> (Arc<TokenSlot>, Arc<AtomicUsize>) {
-        let count = Arc::new(AtomicUsize::new(0));
-        let (fetch, counted) = (Arc::new(fetch), Arc::clone(&count));
-        let fetch: Fetch = Box::new(move || {
-            let (fetch, number) = (Arc::clone(&fetch), counted.fetch_add(1, Ordering::SeqCst));
-            Box::pin(async move { fetch(number) })
-        });
-        let surroundings = Surroundings {
-            runtime: runtime.clone(),
-            clock: Clock::system(),
-            wait: Duration::from_secs(60),
-        };
-        let slot = TokenSlot::new(cache::any_key(), fetch, surroundings);
-        (Arc::new(slot), count)
-    }
-
-    fn token() -> Result<Token, TokenError> {
-        let now = Moment::of(&Clock::system());
-        Token::bearer("abc", Duration::from_secs(60), now)
-    }
-
-    #[tokio::test]
-    async fn a_fetch_that_panics_does_not_wedge_the_slot() {
-        let (slot, count) = slot(&Handle::current(), |number| match number {
-            0 => panic!("a bug"),
-            _ => token(),
-        });
-
-        let first = slot.obtain().await;
-        let second = slot.obtain().await;
-
-        assert!(matches!(first, Err(lost) if matches!(*lost.reason, TokenError::Abandoned)));
-        assert!(second.is_ok());
-        assert_eq!(count.load(Ordering::SeqCst), 2);
-    }
-
-    #[tokio::test]
-    async fn a_stopped_runtime_leaves_no_flow_waiting() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .build()
-            .expect("a runtime");
-        let (slot, _) = slot(runtime.handle(), |_| token());
-        runtime.shutdown_background();
-
-        let lost = slot.obtain().await;
-
-        assert!(matches!(lost, Err(lost) if matches!(*lost.reason, TokenError::Abandoned)));
-        let fetching = Fetching::Not;
-        assert_eq!(slot.state(), TokenState::Absent { fetching });
-    }
-
-    #[tokio::test]
-    async fn a_flow_that_took_its_first_look_too_early_starts_no_second_fetch() {
-        let (slot, count) = slot(&Handle::current(), |_| token());
-        let landed = token().expect("legal");
-
-        // Between the first look of `obtain` and `board` another flow's fetch landed.
-        slot.current.store(Some(Arc::new(landed)));
-        let boarding = slot.board();
-
-        assert!(matches!(boarding, Boarding::Landed(_)));
-        assert_eq!(count.load(Ordering::SeqCst), 0);
-    }
-
-    #[test]
-    fn threads_that_race_for_a_cold_slot_make_one_fetch_a_round() {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(2)
-            .enable_time()
-            .build()
-            .expect("a runtime");
-        for _ in 0..200 {
-            let (slot, count) = slot(runtime.handle(), |_| token());
-            std::thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| runtime.block_on(slot.obtain()).expect("a token"));
-                }
-            });
-
-            assert_eq!(count.load(Ordering::SeqCst), 1);
-        }
-    }
-}
+mod tests;

@@ -6,6 +6,7 @@
 //! see, and goes on while a machine sleeps; the monotonic one cannot be set. So a wall clock that
 //! is set back never lengthens a token's life, and one that is set forward costs one fetch.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
 use http::HeaderValue;
@@ -19,6 +20,13 @@ use crate::clock::Clock;
 const MARGIN_MAX: Duration = Duration::from_secs(30);
 /// The part of a short life that the margin takes at most.
 const MARGIN_DIVISOR: u32 = 10;
+/// The part of the usable life that a renewal has at least.
+const RENEWAL_ROOM_DIVISOR: u32 = 20;
+/// The part of a life over which chance spreads renewals.
+const JITTER_DIVISOR: u32 = 10;
+/// No two renewals follow each other faster. A token whose life leaves no room for that is fetched
+/// when a flow needs it.
+const RENEWAL_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// No token is kept longer, whatever its server says.
 pub(super) const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -52,15 +60,48 @@ impl Moment {
     pub(super) fn wall(&self) -> SystemTime {
         self.wall
     }
+
+    /// What deadlines are measured on.
+    pub(super) fn monotonic(&self) -> Duration {
+        self.monotonic
+    }
+
+    /// Both clocks `later` on.
+    fn after(&self, later: Duration) -> Self {
+        Self {
+            wall: self.wall + later,
+            monotonic: self.monotonic + later,
+        }
+    }
+
+    /// Whether either clock has come to `then`.
+    fn has_reached(&self, then: &Self) -> bool {
+        self.monotonic >= then.monotonic || self.wall >= then.wall
+    }
+}
+
+/// Names one token without showing it; never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TokenMark(u64);
+
+impl TokenMark {
+    fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
 }
 
 /// A bearer token, ready to be attached.
 pub(super) struct Token {
     /// `Bearer …`, sensitive.
     authorization: HeaderValue,
-    expires_at: SystemTime,
+    mark: TokenMark,
+    asked: Moment,
+    lifetime: Duration,
     /// When it counts as spent, on each clock.
     spent_at: Moment,
+    /// When its successor is fetched; `None` if it is spent before that.
+    renewed_at: Option<Moment>,
 }
 
 impl Token {
@@ -83,17 +124,30 @@ impl Token {
         let margin = MARGIN_MAX.min(lifetime / MARGIN_DIVISOR);
         Ok(Self {
             authorization,
-            expires_at: asked.wall + lifetime,
-            spent_at: Moment {
-                wall: asked.wall + (lifetime - margin),
-                monotonic: asked.monotonic + (lifetime - margin),
-            },
+            mark: TokenMark::next(),
+            asked,
+            lifetime,
+            spent_at: asked.after(lifetime - margin),
+            renewed_at: None,
         })
+    }
+
+    /// The same, to be renewed when `percent` of its life are over, or somewhat later by chance
+    /// (`draw`, from 0 to 1): tokens that were fetched together are not renewed together.
+    pub(super) fn renewed_at(self, percent: u32, draw: f64) -> Self {
+        let spent = self.fresh_for(self.asked);
+        // However late it is wished for, some time is left for the fetch.
+        let wished = self.lifetime * percent.min(100) / 100;
+        let earliest = wished.min(spent - spent / RENEWAL_ROOM_DIVISOR);
+        let jitter = (self.lifetime / JITTER_DIVISOR).min((spent - earliest) / 2);
+        let at = (earliest + jitter.mul_f64(draw)).max(RENEWAL_INTERVAL_MIN);
+        let renewed_at = (at < spent).then(|| self.asked.after(at));
+        Self { renewed_at, ..self }
     }
 
     /// Whether it may be attached at `now`.
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
-        now.monotonic < self.spent_at.monotonic && now.wall < self.spent_at.wall
+        !now.has_reached(&self.spent_at)
     }
 
     /// The value of `Authorization` (RFC 6750 §2.1).
@@ -101,9 +155,29 @@ impl Token {
         self.authorization.clone()
     }
 
+    /// What it goes by.
+    pub(super) fn mark(&self) -> TokenMark {
+        self.mark
+    }
+
     /// When its server stops accepting it.
     pub(super) fn expires_at(&self) -> SystemTime {
-        self.expires_at
+        self.asked.wall + self.lifetime
+    }
+
+    /// How long it lives in all.
+    pub(super) fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// When to look whether it is to be renewed, on the monotonic clock.
+    pub(super) fn renewal(&self) -> Option<Duration> {
+        self.renewed_at.map(|at| at.monotonic)
+    }
+
+    /// Whether its successor should be fetched at `now`.
+    pub(super) fn is_due(&self, now: Moment) -> bool {
+        self.renewed_at.is_some_and(|at| now.has_reached(&at))
     }
 
     /// How long it may still be attached; zero if it is spent.
@@ -194,6 +268,71 @@ mod tests {
         let (_, clock, token) = stage(Duration::ZERO);
 
         assert!(!token.is_fresh(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn a_token_is_renewed_within_a_tenth_of_its_life_after_the_part_that_was_set() {
+        for (lifetime_ms, percent, draw, due_ms) in [
+            (3_600_000, 80, 0.0, 2_880_000),
+            (3_600_000, 80, 1.0, 3_225_000),
+            (60_000, 80, 0.0, 48_000),
+            (60_000, 80, 1.0, 51_000),
+            (2_000, 80, 0.0, 1_600),
+            (2_000, 80, 1.0, 1_700),
+            (60_000, 50, 1.0, 36_000),
+            // 95 % of a short life are beyond its margin.
+            (60_000, 95, 0.0, 51_300),
+            // No faster than one a second.
+            (1_200, 50, 0.0, 1_000),
+        ] {
+            let (turned, clock, token) = stage(Duration::from_millis(lifetime_ms));
+            let token = token.renewed_at(percent, draw);
+
+            turned.advance(Duration::from_millis(due_ms - 1));
+            assert!(!token.is_due(Moment::of(&clock)), "{lifetime_ms} {percent}");
+            turned.advance(Duration::from_millis(1));
+            assert!(token.is_due(Moment::of(&clock)), "{lifetime_ms} {percent}");
+            assert!(
+                token.is_fresh(Moment::of(&clock)),
+                "{lifetime_ms} {percent}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_life_too_short_for_it_is_not_renewed_ahead() {
+        for lifetime_ms in [0, 1, 500, 1_000, 1_111] {
+            let (turned, clock, token) = stage(Duration::from_millis(lifetime_ms));
+            let token = token.renewed_at(80, 0.5);
+
+            turned.advance(Duration::from_secs(2));
+
+            assert_eq!(token.renewal(), None, "{lifetime_ms}");
+            assert!(!token.is_due(Moment::of(&clock)), "{lifetime_ms}");
+        }
+    }
+
+    #[test]
+    fn a_clock_set_forward_makes_a_token_due_and_one_set_back_puts_nothing_off() {
+        let (turned, clock, token) = stage(Duration::from_secs(3600));
+        let token = token.renewed_at(80, 0.0);
+
+        turned.step_wall_ms(2_880_000);
+        assert!(token.is_due(Moment::of(&clock)));
+
+        turned.step_wall_ms(-86_400_000);
+        assert!(!token.is_due(Moment::of(&clock)));
+        turned.advance(Duration::from_secs(2880));
+        assert!(token.is_due(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn no_two_tokens_go_by_one_mark() {
+        let marks: Vec<_> = (0..3)
+            .map(|_| stage(Duration::from_secs(60)).2.mark())
+            .collect();
+
+        assert!(marks[0] != marks[1] && marks[1] != marks[2] && marks[0] != marks[2]);
     }
 
     #[test]

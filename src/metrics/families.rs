@@ -96,13 +96,19 @@ pub(super) const TOKEN_CACHE: Family = family(
     "attache_token_cache_total",
     Kind::Counter,
     &["outcome"],
-    "Requests that needed a token, by outcome: hit, miss, joined a fetch under way.",
+    "Requests that needed a token, by outcome: hit, miss, joined a fetch under way, refused.",
 );
 pub(super) const TOKEN_EXPIRY: Family = family(
     "attache_token_expiry_timestamp_seconds",
     Kind::Gauge,
     &["connector"],
     "When the connector's newest token expires, in seconds since 1970.",
+);
+pub(super) const TOKEN_FAILING: Family = family(
+    "attache_token_failing",
+    Kind::Gauge,
+    &["connector", "class"],
+    "1 while the connector's newest token request failed, by class: temporary, permanent.",
 );
 pub(super) const CERTIFICATE_EXPIRY: Family = family(
     "attache_certificate_expiry_timestamp_seconds",
@@ -166,6 +172,7 @@ pub const FAMILIES: &[Family] = &[
     TOKEN_REQUEST_DURATION,
     TOKEN_CACHE,
     TOKEN_EXPIRY,
+    TOKEN_FAILING,
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,
     CLIENT_CONNECTIONS,

@@ -35,7 +35,7 @@ mod worker;
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, Series};
-pub use tokens::{TokenMetrics, TokenOutcome};
+pub use tokens::{FailureClass, TokenMetrics, TokenOutcome};
 pub use worker::{CacheOutcome, WorkerCounters};
 
 /// The label of connectors that share a series.

@@ -16,7 +16,7 @@ use super::families::{self, FAMILIES, Family, Kind};
 use super::histogram::{BOUNDS_US, Totals};
 use super::lookups::LOOKUP_OUTCOMES;
 use super::series::SeriesTotals;
-use super::tokens::TOKEN_OUTCOMES;
+use super::tokens::{FAILURE_CLASSES, TOKEN_OUTCOMES};
 use super::worker::{CACHE_OUTCOMES, WorkerTotals};
 use super::{Counters, RELOAD_OUTCOMES};
 
@@ -154,9 +154,13 @@ fn workers(counters: &Counters) -> Vec<MetricFamily> {
 fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     let mut requests = Rows::of(families::TOKEN_REQUESTS);
     let mut expiry = Rows::of(families::TOKEN_EXPIRY);
+    let mut failing = Rows::of(families::TOKEN_FAILING);
     counters.tokens.read(|label, row| {
         for (outcome, count) in TOKEN_OUTCOMES.iter().zip(row.outcomes) {
             requests.number(&[label, outcome], count as f64);
+        }
+        for (class, count) in FAILURE_CLASSES.iter().zip(row.failing) {
+            failing.number(&[label, class], count as f64);
         }
         if let Some(at) = row.expires_at {
             expiry.number(&[label], timestamp(at));
@@ -166,7 +170,7 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     totals.add(&counters.tokens.took);
     let mut took = Rows::of(families::TOKEN_REQUEST_DURATION);
     took.histogram(&[], &totals);
-    [requests, expiry, took].map(Rows::done).into()
+    [requests, expiry, failing, took].map(Rows::done).into()
 }
 
 fn rest(counters: &Counters) -> Vec<MetricFamily> {

@@ -23,6 +23,32 @@ pub enum TokenOutcome {
     Unreachable,
 }
 
+impl TokenOutcome {
+    /// Its name, in metrics, logs and health reports.
+    pub fn name(self) -> &'static str {
+        TOKEN_OUTCOMES[self as usize]
+    }
+}
+
+/// Whether another token request is likely to fail the same way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureClass {
+    /// It may pass by itself.
+    Temporary,
+    /// It stays until somebody changes something, here or at the authorization server.
+    Permanent,
+}
+
+/// The names of [`FailureClass`], in its order.
+pub(super) const FAILURE_CLASSES: [&str; 2] = ["temporary", "permanent"];
+
+impl FailureClass {
+    /// Its name, in metrics, logs and health reports.
+    pub fn name(self) -> &'static str {
+        FAILURE_CLASSES[self as usize]
+    }
+}
+
 /// The names of [`TokenOutcome`], in its order.
 pub(super) const TOKEN_OUTCOMES: [&str; 5] =
     ["ok", "rejected", "malformed", "timeout", "unreachable"];
@@ -40,6 +66,8 @@ pub struct TokenMetrics {
 pub(super) struct TokenRow {
     pub(super) outcomes: [u64; TOKEN_OUTCOMES.len()],
     pub(super) expires_at: Option<SystemTime>,
+    /// How many connectors of this row have no token request but failed ones to show, by class.
+    pub(super) failing: [u64; FAILURE_CLASSES.len()],
 }
 
 impl TokenMetrics {
@@ -62,6 +90,21 @@ impl TokenMetrics {
     pub fn expiry(&self, connector: &str, expires_at: SystemTime) {
         if connector != OTHER {
             self.change(connector, |row| row.expires_at = Some(expires_at));
+        }
+    }
+
+    /// A connector's token requests began to fail.
+    pub fn failing(&self, connector: &str, class: FailureClass) {
+        self.change(connector, |row| row.failing[class as usize] += 1);
+    }
+
+    /// They do not fail in this way any more. A row that is gone meanwhile stays gone.
+    pub fn failing_no_more(&self, connector: &str, class: FailureClass) {
+        let mut rows = self.lock();
+        let own = rows.contains_key(connector);
+        if let Some(row) = rows.get_mut(if own { connector } else { OTHER }) {
+            let failing = &mut row.failing[class as usize];
+            *failing = failing.saturating_sub(1);
         }
     }
 
@@ -118,6 +161,24 @@ mod tests {
         assert_eq!(other.expires_at, None);
         let own = row(&tokens, "a").unwrap();
         assert_eq!(own.expires_at, Some(SystemTime::UNIX_EPOCH));
+    }
+
+    #[test]
+    fn connectors_that_fail_are_counted_while_they_do() {
+        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
+        for connector in ["a", "b", "c"] {
+            tokens.failing(connector, FailureClass::Temporary);
+        }
+        tokens.failing_no_more("b", FailureClass::Temporary);
+        tokens.failing("b", FailureClass::Permanent);
+
+        assert_eq!(row(&tokens, "a").unwrap().failing, [1, 0]);
+        assert_eq!(row(&tokens, OTHER).unwrap().failing, [1, 1]);
+
+        tokens.failing_no_more("a", FailureClass::Temporary);
+        tokens.failing_no_more("a", FailureClass::Temporary);
+
+        assert_eq!(row(&tokens, "a").unwrap().failing, [0, 0]);
     }
 
     #[test]

@@ -11,10 +11,12 @@ pub enum CacheOutcome {
     Miss,
     /// It waited for a token request that was under way.
     Joined,
+    /// It was turned away at once: a failed token request is remembered.
+    Refused,
 }
 
 /// The names of [`CacheOutcome`], in its order.
-pub(super) const CACHE_OUTCOMES: [&str; 3] = ["hit", "miss", "joined"];
+pub(super) const CACHE_OUTCOMES: [&str; 4] = ["hit", "miss", "joined", "refused"];
 
 /// One worker's gauges and counters, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -125,6 +127,7 @@ mod tests {
             CacheOutcome::Miss,
             CacheOutcome::Miss,
             CacheOutcome::Joined,
+            CacheOutcome::Refused,
         ] {
             worker.token_cache(outcome);
         }
@@ -132,7 +135,7 @@ mod tests {
         let mut totals = WorkerTotals::default();
         totals.add(&worker);
 
-        assert_eq!(CACHE_OUTCOMES, ["hit", "miss", "joined"]);
-        assert_eq!(totals.token_cache, [1, 2, 1]);
+        assert_eq!(CACHE_OUTCOMES, ["hit", "miss", "joined", "refused"]);
+        assert_eq!(totals.token_cache, [1, 2, 1, 1]);
     }
 }

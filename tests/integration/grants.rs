@@ -191,7 +191,7 @@ async fn a_busy_server_costs_neither_the_refresh_token_nor_the_password() {
     room.credential().await;
     room.turned.advance(Duration::from_secs(3600));
     let refused = room.get().await;
-    let carried = room.credential().await;
+    let carried = room.recovered_credential().await;
 
     assert_eq!(refused.status, 503);
     assert_eq!(carried, "Bearer token-3");

@@ -317,10 +317,35 @@ async fn token_requests_are_counted_by_outcome_and_a_token_s_end_is_shown() {
     let (gateway, turned) = Running::start_turned(&stage, &own).await;
     authority.answer_with(|_, _| rejection(401, "invalid_client"));
     assert_eq!(gateway.get("/crm/x").await.status, 503);
-    authority.answer_with(|_, _| Answer::text("no JSON"));
     assert_eq!(gateway.get("/crm/x").await.status, 503);
-    authority.answer_with(|n, _| crate::support::authority::bearer(&format!("t-{n}"), 3600));
-    turned.advance(Duration::from_secs(60));
+    let failing = |class: &'static str| {
+        let labels = [("connector", "crm"), ("class", class)];
+        let gateway = &gateway;
+        async move { gateway.sample("attache_token_failing", &labels).await }
+    };
+    assert_eq!(failing("permanent").await, 1.0);
+    assert_eq!(failing("temporary").await, 0.0);
+    authority.answer_with(|n, _| match n {
+        2 => Answer::text("no JSON"),
+        _ => crate::support::authority::bearer(&format!("t-{n}"), 3600),
+    });
+    // The flow asks within the minute before the probe, so that it is made.
+    turned.advance(Duration::from_secs(290));
+    assert_eq!(gateway.get("/crm/x").await.status, 503);
+    turned.advance(Duration::from_secs(40));
+    let malformed = [("outcome", "malformed")];
+    gateway
+        .until_sample("attache_token_requests_total", &malformed, |it| it > 0.0)
+        .await;
+    until(
+        &gateway,
+        "attache_token_failing",
+        &[("class", "temporary")],
+        1.0,
+    )
+    .await;
+    turned.advance(Duration::from_secs(2));
+    until(&gateway, "attache_token_failing", &[], 0.0).await;
     for _ in 0..3 {
         assert_eq!(gateway.get("/crm/x").await.status, 200);
     }
@@ -330,8 +355,9 @@ async fn token_requests_are_counted_by_outcome_and_a_token_s_end_is_shown() {
         let count = outcome("attache_token_requests_total", name).await;
         assert_eq!(count, expected, "{name}");
     }
-    assert_eq!(outcome("attache_token_cache_total", "miss").await, 3.0);
-    assert_eq!(outcome("attache_token_cache_total", "hit").await, 2.0);
+    assert_eq!(outcome("attache_token_cache_total", "miss").await, 1.0);
+    assert_eq!(outcome("attache_token_cache_total", "refused").await, 2.0);
+    assert_eq!(outcome("attache_token_cache_total", "hit").await, 3.0);
     let took = gateway.sample("attache_token_request_duration_seconds_count", &[]);
     assert_eq!(took.await, 3.0);
     let crm = [("connector", "crm")];

@@ -153,6 +153,11 @@ async fn what_is_no_token_answer_is_no_credential_and_reaches_no_origin() {
         let answer = std::sync::Mutex::new(Some(answer));
         room.authority
             .answer_with(move |_, _| answer.lock().unwrap().take().unwrap());
+        // Another connector's first request: it remembers no failure.
+        let own = room.own();
+        let edited = own.replace("client_id: client", &format!("client_id: client-{index}"));
+        assert_ne!(edited, own);
+        room.gateway.reload(stage.config(&edited)).unwrap();
 
         let answered = room.get().await;
 
@@ -162,7 +167,7 @@ async fn what_is_no_token_answer_is_no_credential_and_reaches_no_origin() {
     }
     room.authority.answer_with(|_, _| bearer("token", 60));
     assert_eq!(
-        room.credential().await,
+        room.recovered_credential().await,
         "Bearer token",
         "no failure is for ever"
     );

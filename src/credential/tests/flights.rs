@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 
 use super::requests::field;
-use super::server::{json, self_signed, token};
+use super::server::{answer, json, self_signed, token};
 use super::*;
 use crate::connector::{Assertion, SigningAlgorithm};
 
@@ -80,21 +80,81 @@ async fn a_flow_waits_its_time_and_the_fetch_goes_on() {
 }
 
 #[tokio::test]
-async fn a_failure_is_shared_among_those_who_waited_and_not_kept() {
+async fn a_failure_is_shared_among_those_who_waited_and_told_to_those_who_come_after() {
     let stage = Stage::new().await;
     let source = stage.source(&connector("crm", stage.oauth2()));
     stage
         .server
         .will_answer(json(401, r#"{"error":"invalid_client"}"#));
 
-    let failed = join_all((0..20).map(|_| source.obtain())).await;
-    let recovered = source.obtain().await;
+    let waited = join_all((0..20).map(|_| source.obtain())).await;
+    let after = join_all((0..20).map(|_| source.obtain())).await;
 
-    assert!(failed.iter().all(|one| {
+    assert!(waited.iter().chain(&after).all(|one| {
         matches!(one, Err(unobtained) if unobtained.reason.code() == Some("invalid_client"))
     }));
-    assert!(recovered.is_ok());
-    assert_eq!(stage.server.count(), 2);
+    assert_eq!(stage.server.count(), 1);
+    let recovered = stage.recovered(&source).await;
+    assert_eq!(authorization(&recovered), "Bearer token-2");
+}
+
+#[tokio::test]
+async fn a_changed_connector_remembers_no_failure() {
+    let stage = Stage::new().await;
+    let connector = connector("crm", stage.oauth2());
+    stage
+        .server
+        .will_answer(json(401, r#"{"error":"invalid_client"}"#));
+    let at = |revision| {
+        let (label, revision) = (Arc::from("crm"), Revision(revision));
+        let source = stage
+            .credentials
+            .source(&connector, revision, &stage.settings, label);
+        source.expect("a usable identity")
+    };
+
+    at(1).obtain().await.expect_err("refused");
+    let edited = at(2).obtain().await;
+
+    assert!(edited.is_ok());
+}
+
+#[tokio::test]
+async fn the_wait_a_server_asks_for_is_told_to_flows() {
+    // RFC 9110 §10.2.3, RFC 6585 §4; the longest that is believed is five minutes.
+    let now = 1_u64 << 30;
+    let date = httpdate::fmt_http_date(SystemTime::UNIX_EPOCH + Duration::from_secs(now + 77));
+    for (status, value, seconds) in [
+        (429, "42", 42),
+        (503, "42", 42),
+        (400, "42", 42),
+        (503, &date, 77),
+        (429, "86400", 300),
+        (429, "99999999999999999999", 300),
+        (429, "Fri, 31 Dec 9999 23:59:59 GMT", 300),
+    ] {
+        let stage = Stage::new().await;
+        let fields = format!("Retry-After: {value}\r\n");
+        stage.server.will_answer(answer(status, &fields, "{}"));
+
+        let refused = stage.obtain(stage.oauth2()).await.expect_err("no token");
+
+        assert_eq!(refused.retry_after, Duration::from_secs(seconds), "{value}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_that_cannot_be_read_is_none() {
+    // protocol.md row 63.
+    for value in ["Thu, 99 Foo 2026", "-1", "1e9", "\u{e9}", ""] {
+        let stage = Stage::new().await;
+        let fields = format!("Retry-After: {value}\r\n");
+        stage.server.will_answer(answer(429, &fields, "{}"));
+
+        let refused = stage.obtain(stage.oauth2()).await.expect_err("no token");
+
+        assert!(refused.retry_after <= Duration::from_millis(100), "{value}");
+    }
 }
 
 #[tokio::test]
@@ -113,23 +173,6 @@ async fn everybody_who_waited_gets_a_token_that_lives_for_no_time_and_nobody_els
     assert!(first.iter().all(|one| authorization(one) == "Bearer t-1"));
     assert_eq!(authorization(&later), "Bearer token-2");
     assert_eq!(later.cache, Some(CacheOutcome::Miss));
-}
-
-#[tokio::test]
-async fn short_lived_tokens_cost_one_request_a_life() {
-    let stage = Stage::new().await;
-    let source = stage.source(&connector("crm", stage.oauth2()));
-    for life in 0..30 {
-        stage.server.will_answer(token(&format!("t-{life}"), 2));
-    }
-
-    // 60 seconds in steps of a tenth; a life is 2 s less a margin of 0.2 s.
-    for _ in 0..540 {
-        source.obtain().await.expect("a token");
-        stage.turned.advance(Duration::from_millis(100));
-    }
-
-    assert_eq!(stage.server.count(), 30);
 }
 
 #[tokio::test]

@@ -123,7 +123,7 @@ impl Stage {
     }
 
     /// What a token request whose answer is `answer` comes to.
-    async fn answered(&self, answer: Vec<u8>) -> Result<Obtained, TokenError> {
+    async fn answered(&self, answer: Vec<u8>) -> Result<Obtained, Arc<TokenError>> {
         self.server.will_answer(answer);
         let connector = connector("crm", self.oauth2());
         let source = self.source(&connector);
@@ -133,9 +133,25 @@ impl Stage {
         obtained.map_err(|unobtained| {
             let shown = format!("{unobtained:?}");
             assert!(!shown.contains("secret-token"), "{shown}");
-            Arc::into_inner(unobtained.reason).expect("nobody else waited")
+            unobtained.reason
         })
     }
+
+    /// Lets time pass until `source` may try again, and waits for the token that it then gets.
+    async fn recovered(&self, source: &Source) -> Obtained {
+        self.turned.advance(Duration::from_secs(330));
+        loop {
+            if let Ok(obtained) = source.obtain().await {
+                return obtained;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// Without what owns them.
+fn told(answered: &Result<Obtained, Arc<TokenError>>) -> Result<&Obtained, &TokenError> {
+    answered.as_ref().map_err(|error| &**error)
 }
 
 fn secret(text: &str) -> Secret {

@@ -26,7 +26,7 @@ async fn a_foreign_token_type_is_refused() {
         let refused = stage.answered(with_type(foreign)).await;
 
         assert!(
-            matches!(refused, Err(TokenError::ForeignTokenType)),
+            matches!(told(&refused), Err(TokenError::ForeignTokenType)),
             "{foreign}"
         );
     }
@@ -47,7 +47,10 @@ async fn a_token_that_no_field_may_carry_is_refused() {
     ] {
         let refused = stage.answered(token(bad, 3600)).await;
 
-        assert!(matches!(refused, Err(TokenError::IllegalToken)), "{bad}");
+        assert!(
+            matches!(told(&refused), Err(TokenError::IllegalToken)),
+            "{bad}"
+        );
     }
 }
 
@@ -77,7 +80,7 @@ async fn what_is_no_token_response_is_refused() {
 
         let error = refused.expect_err(bad);
         assert!(
-            matches!(error, TokenError::NotATokenResponse { .. }),
+            matches!(*error, TokenError::NotATokenResponse { .. }),
             "{bad}: {error:?}"
         );
         assert!(is_malformed(&error));
@@ -90,7 +93,10 @@ async fn an_empty_answer_is_refused() {
 
     let refused = stage.answered(json(200, "")).await;
 
-    assert!(matches!(refused, Err(TokenError::Empty)), "{refused:?}");
+    assert!(
+        matches!(told(&refused), Err(TokenError::Empty)),
+        "{refused:?}"
+    );
 }
 
 #[tokio::test]
@@ -107,7 +113,7 @@ async fn deeply_nested_json_is_refused() {
         let refused = stage.answered(json(200, &deep)).await;
 
         assert!(
-            matches!(refused, Err(TokenError::TooDeep { .. })),
+            matches!(told(&refused), Err(TokenError::TooDeep { .. })),
             "{refused:?}"
         );
     }
@@ -127,7 +133,7 @@ async fn sixty_four_kibibytes_are_refused_and_one_byte_less_is_not() {
     let taken = stage.answered(padded(64 * 1024 - 1)).await;
 
     assert!(
-        matches!(refused, Err(TokenError::TooLong { .. })),
+        matches!(told(&refused), Err(TokenError::TooLong { .. })),
         "{refused:?}"
     );
     assert!(taken.is_ok(), "{taken:?}");
@@ -144,7 +150,7 @@ async fn an_endless_answer_is_cut_off() {
     let refused = stage.answered(endless).await;
 
     assert!(
-        matches!(refused, Err(TokenError::TooLong { .. })),
+        matches!(told(&refused), Err(TokenError::TooLong { .. })),
         "{refused:?}"
     );
 }
@@ -159,7 +165,10 @@ async fn an_encoded_answer_is_not_decoded() {
             .answered(answer(200, &fields, r#"{"access_token":"a"}"#))
             .await;
 
-        assert!(matches!(refused, Err(TokenError::Encoded)), "{encoding}");
+        assert!(
+            matches!(told(&refused), Err(TokenError::Encoded)),
+            "{encoding}"
+        );
     }
 }
 
@@ -176,7 +185,7 @@ async fn a_redirect_is_never_followed() {
         let refused = stage.answered(answer(status, &fields, "")).await;
 
         let error = refused.expect_err("no token");
-        assert!(matches!(error, TokenError::Redirected { status: s } if s == status));
+        assert!(matches!(*error, TokenError::Redirected { status: s } if s == status));
         assert!(matches!(error.outcome(), TokenOutcome::Rejected));
     }
     assert_eq!(stage.server.count(), 7);
@@ -192,12 +201,15 @@ async fn a_success_that_is_neither_200_nor_201_is_refused() {
             .await;
 
         assert!(
-            matches!(refused, Err(TokenError::UnexpectedStatus { .. })),
+            matches!(told(&refused), Err(TokenError::UnexpectedStatus { .. })),
             "{status}"
         );
     }
     let nothing = stage.answered(b"HTTP/1.1 204 x\r\n\r\n".to_vec()).await;
-    assert!(matches!(nothing, Err(TokenError::UnexpectedStatus { .. })));
+    assert!(matches!(
+        told(&nothing),
+        Err(TokenError::UnexpectedStatus { .. })
+    ));
 }
 
 #[tokio::test]
@@ -235,7 +247,7 @@ async fn a_token_in_an_error_answer_is_not_used() {
         .await;
 
     assert!(
-        matches!(refused, Err(TokenError::Rejected(r)) if r.status() == StatusCode::BAD_REQUEST)
+        matches!(told(&refused), Err(TokenError::Rejected(r)) if r.status() == StatusCode::BAD_REQUEST)
     );
 }
 
@@ -276,7 +288,7 @@ async fn an_answer_with_an_endless_head_is_refused() {
     let refused = stage.answered(bytes).await;
 
     assert!(
-        matches!(refused, Err(TokenError::NotHttp(_))),
+        matches!(told(&refused), Err(TokenError::NotHttp(_))),
         "{refused:?}"
     );
 }

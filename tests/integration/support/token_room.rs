@@ -11,6 +11,7 @@ use super::gateway::Running;
 use super::origin::{Origin, Setup};
 use super::stage::Stage;
 use super::tls::Ask;
+use super::within;
 
 /// One connector, `c`, whose origin takes any credential.
 pub(crate) struct TokenRoom {
@@ -74,6 +75,15 @@ impl TokenRoom {
     /// The same after an hour, when the token before is spent.
     pub(crate) async fn next_credential(&self) -> String {
         self.turned.advance(Duration::from_secs(3600));
+        self.credential().await
+    }
+
+    /// The same once a remembered failure is over: after the longest pause until another attempt,
+    /// whoever makes it.
+    pub(crate) async fn recovered_credential(&self) -> String {
+        self.turned.advance(Duration::from_secs(330));
+        let answered = async { while self.get().await.status != 200 {} };
+        within("a token again", answered).await;
         self.credential().await
     }
 
