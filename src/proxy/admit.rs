@@ -63,10 +63,13 @@ pub(crate) fn check_body(body: &Incoming, entry: &Entry, limits: &Limits) -> Res
     Ok(body_bytes_max)
 }
 
-/// Refuses an answer that is, by its head, larger than the connector's may be.
+/// Refuses an answer that is, by its head, larger than the connector's may be. One to HEAD says a
+/// length without having it (RFC 9110 §9.3.2).
 pub(crate) fn check_answer(body: &Incoming, entry: &Entry) -> Result<(), Refusal> {
     match entry.connector.bulkhead.response_body_bytes_max {
-        Some(max) if body.size_hint().lower() > max => Err(Refusal::ResponseTooLarge(max)),
+        Some(max) if !body.is_end_stream() && body.size_hint().lower() > max => {
+            Err(Refusal::ResponseTooLarge(max))
+        }
         Some(_) | None => Ok(()),
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::support::answer::Answer;
 use crate::support::authority::Authority;
-use crate::support::client::Client;
+use crate::support::client::{Answered, Client};
 use crate::support::gateway::Running;
 use crate::support::origin::{Origin, Setup, whole};
 use crate::support::stage::Stage;
@@ -311,4 +311,30 @@ async fn a_flow_that_hangs_up_before_its_answer_has_a_line() {
     assert_eq!(records.len(), 1, "{records:#?}");
     assert_eq!(records[0]["status"], 499);
     assert!(records[0]["upstream_ms"].is_null());
+}
+
+#[tokio::test]
+async fn an_answer_that_grew_too_large_says_so_although_its_status_is_good() {
+    let stage = Stage::new();
+    let handler = whole(|_| {
+        let (pen, answer) = Answer::streamed();
+        tokio::spawn(async move { pen.write(vec![7; 2000]).await });
+        answer
+    });
+    let origin = Origin::start(Setup::new(&stage.server()), handler).await;
+    let own = configured("errors", &origin)
+        .replace("auth: none", "auth: none, response_body_bytes_max: 1000");
+    let logged = Logged::start(&stage, &own, LogFormat::Json).await;
+    let mut client = Client::http1(logged.gateway.flows()).await;
+
+    // Whether the head got out before it broke off is a matter of chance.
+    if let Ok(answer) = client.send("GET", "/orders/x", &[], "").await {
+        assert!(Answered::read(answer).await.is_err());
+    }
+
+    let records = logged.records().await;
+    assert_eq!(records.len(), 1, "{records:#?}");
+    assert_eq!(records[0]["status"], 200);
+    let cause = records[0]["cause"].as_str().unwrap();
+    assert!(cause.contains("response_body_bytes_max"), "{cause}");
 }

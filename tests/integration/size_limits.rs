@@ -223,3 +223,129 @@ async fn one_connection_more_than_connections_max_waits_for_another_to_end() {
     assert_eq!(second.answer().await.status(), 200);
     assert_eq!((before, scene.origin.tally().heads), (2, 3));
 }
+
+/// A scene whose connector has these lines and whose origin answers with a body of 1024 bytes, of
+/// known length or not.
+async fn answering(connector: &'static [&'static str], upstream: Protocols) -> Scene {
+    let handler = origin::scripted(|mut exchange| async move {
+        let request = exchange.finish().await;
+        if request.method == "HEAD" {
+            return Answer::status(200).field("content-length", "1024");
+        }
+        if request.target.ends_with("/whole") {
+            return Answer::status(200).body(vec![7; 1024]);
+        }
+        let (pen, answer) = Answer::streamed();
+        tokio::spawn(async move {
+            pen.write(vec![7; 1023]).await;
+            pen.write(vec![7; 1]).await;
+        });
+        answer
+    });
+    Scene::start(Plan {
+        protocols: upstream,
+        connector,
+        ..Plan::answering(handler)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_connectors_own_limit_on_bodies_stands_in_the_gateways_place_both_ways() {
+    for (own, length, status) in [
+        ("request_body_bytes_max: 2KiB", 2048, 200),
+        ("request_body_bytes_max: 2KiB", 2049, 413),
+        ("request_body_bytes_max: 10", 10, 200),
+        ("request_body_bytes_max: 10", 11, 413),
+        ("request_body_bytes_max: null", 1024, 200),
+        ("request_body_bytes_max: null", 1025, 413),
+    ] {
+        let scene = Scene::start(Plan {
+            connector: Vec::leak(vec![own]),
+            settings: "limits: { request_body_bytes_max: 1KiB }\n",
+            ..Plan::new()
+        })
+        .await;
+        let mut client = client(&scene, Protocols::Http2).await;
+
+        let known = client.call("POST", "/orders/x", &[], vec![7; length]).await;
+        let (pen, body) = Outgoing::streamed();
+        let writing = async {
+            pen.write(vec![7; length]).await;
+            drop(pen);
+        };
+        let asking = client.call("POST", "/orders/x", &[], body);
+        let (unknown, ()) = tokio::join!(asking, writing);
+
+        assert_eq!(known.status, status, "{own}: {length} bytes");
+        assert_eq!(unknown.status, status, "{own}: {length} bytes, unsaid");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_over_the_connectors_limit_by_its_length_is_refused() {
+    // RFC 9209 §2.3.
+    for (flow, upstream) in [
+        (Protocols::Http1, Protocols::Http1),
+        (Protocols::Http2, Protocols::Http1),
+        (Protocols::Http1, Protocols::Http2),
+    ] {
+        let scene = answering(&["response_body_bytes_max: 1023"], upstream).await;
+        let mut client = client(&scene, flow).await;
+
+        let answered = client.get("/orders/whole").await;
+        let head = client.call("HEAD", "/orders/whole", &[], "").await;
+
+        let expected = (502, "response-too-large".to_owned());
+        assert_eq!(refusal(&answered), expected, "{flow:?} {upstream:?}");
+        let error = Some("attache; error=http_response_body_size");
+        assert_eq!(answered.field("proxy-status"), error);
+        assert_eq!(answered.json()["may_have_reached_origin"], true);
+        assert_eq!(head.status, 200, "a head has no body to be too large");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_grows_over_the_connectors_limit_breaks_off_and_never_looks_whole() {
+    for (flow, upstream) in [
+        (Protocols::Http1, Protocols::Http1),
+        (Protocols::Http2, Protocols::Http1),
+        (Protocols::Http1, Protocols::Http2),
+        (Protocols::Http2, Protocols::Http2),
+    ] {
+        let (pens, mut penned) = mpsc::unbounded_channel();
+        let scene = Scene::start(Plan {
+            protocols: upstream,
+            connector: &["response_body_bytes_max: 1023"],
+            ..Plan::answering(origin::whole(move |_| {
+                let (pen, answer) = Answer::streamed();
+                pens.send(pen).unwrap();
+                answer
+            }))
+        })
+        .await;
+        let mut client = client(&scene, flow).await;
+        let answer = client.send("GET", "/orders/x", &[], "").await.unwrap();
+        let pen = penned.recv().await.unwrap();
+        pen.write(vec![7; 1023]).await;
+
+        pen.write("x").await;
+
+        pen.given_up().await;
+        let read = within("an answer that breaks off", Answered::read(answer)).await;
+        assert!(read.is_err(), "{flow:?} {upstream:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_of_just_the_connectors_limit_is_carried() {
+    let scene = answering(&["response_body_bytes_max: 1KiB"], Protocols::Http1).await;
+
+    for protocols in BOTH {
+        let mut client = client(&scene, protocols).await;
+        for target in ["/orders/whole", "/orders/x"] {
+            let answered = client.get(target).await;
+            assert_eq!((answered.status.as_u16(), answered.body.len()), (200, 1024));
+        }
+    }
+}

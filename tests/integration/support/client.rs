@@ -120,6 +120,23 @@ impl Client {
             .unwrap()
     }
 
+    /// GET beside others on the same HTTP/2 connection, and the head of its answer.
+    pub(crate) fn beside(
+        &self,
+        target: &str,
+    ) -> impl Future<Output = hyper::Result<Response<Incoming>>> + Send + use<> {
+        let Sender::Http2(sender) = &self.sender else {
+            panic!("HTTP/1.1 carries one request at a time");
+        };
+        let mut sender = sender.clone();
+        let request = Request::get(format!("http://{}{target}", self.authority));
+        let request = request.body(Outgoing::Whole(None)).unwrap();
+        async move {
+            sender.ready().await?;
+            sender.send_request(request).await
+        }
+    }
+
     /// Any request, and the head of the answer.
     ///
     /// # Errors

@@ -27,6 +27,7 @@ pub(crate) mod gateway;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod names;
+pub(crate) mod neighbours;
 pub(crate) mod oidc;
 pub(crate) mod origin;
 pub(crate) mod pki;
