@@ -9,7 +9,7 @@ use crate::support::authority::Authority;
 use crate::support::client::Answered;
 use crate::support::connector::{basic, connector, connector_with, connectors, with_secret};
 use crate::support::gateway::Running;
-use crate::support::names::{Names, both_families};
+use crate::support::names::{BlackHole, Names, both_families};
 use crate::support::origin::{self, Handler, Origin, Setup};
 use crate::support::scene::orders;
 use crate::support::stage::Stage;
@@ -177,6 +177,55 @@ async fn an_origin_that_refuses_connections_causes_a_look_up_a_second_at_most() 
         assert_eq!(scene.names.asked(NAME), 1 + second);
         scene.advance(1);
     }
+}
+
+/// An origin on ::1 whose other address is a black hole, and a gateway that waits `connect` for
+/// connections.
+async fn half_silent(names: &Names, connect: &str) -> (BlackHole, Origin, Running, Turned) {
+    let stage = Stage::new();
+    let (hole, v6) = BlackHole::beside_a_listener().await;
+    let origin = Origin::start_on(v6, Setup::new(&stage.ca.server(&[NAME])), plain());
+    let (environment, turned) = names.turned();
+    let upstream = format!("upstream: {{ connect: {connect} }}");
+    let yaml = orders(&origin.url_as(NAME, ""), &[&upstream]);
+    let gateway = Running::start_in(&stage, &yaml, environment).await;
+    (hole, origin, gateway, turned)
+}
+
+#[tokio::test]
+async fn an_address_that_is_silent_costs_no_request() {
+    // RFC 8305 §5: the next one is tried beside it.
+    let names = Names::new();
+    names.set(NAME, &["127.0.0.1", "::1"]);
+    let (_hole, origin, gateway, _turned) = half_silent(&names, "20s").await;
+
+    let answered = gateway.get("/orders/x").await;
+
+    assert_eq!(answered.status, 200, "{}", answered.text());
+    assert_eq!(origin.tally().heads, 1);
+}
+
+#[tokio::test]
+async fn an_origin_that_fell_silent_is_looked_up_again_before_the_next_request() {
+    let names = Names::new();
+    names.set(NAME, V4);
+    let (_hole, origin, gateway, turned) = half_silent(&names, "1s").await;
+
+    // The answer is too young to be doubted at first.
+    for _ in 0..2 {
+        let silent = gateway.get("/orders/x").await;
+        assert_eq!(silent.status, 504);
+        let error = Some("attache; error=connection_timeout");
+        assert_eq!(silent.field("proxy-status"), error);
+        turned.advance(Duration::from_secs(1));
+    }
+    let before = names.asked(NAME);
+    names.set(NAME, V6);
+    let next = gateway.get("/orders/x").await;
+
+    assert_eq!(before, 1);
+    assert_eq!(next.status, 200, "{}", next.text());
+    assert_eq!(origin.tally().heads, 1);
 }
 
 #[tokio::test]

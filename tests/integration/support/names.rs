@@ -9,7 +9,8 @@ use std::time::UNIX_EPOCH;
 use attache::clock::{Clock, Turned};
 use attache::dial::Lookup;
 use attache::gateway::Environment;
-use tokio::net::TcpListener;
+use socket2::{Domain, Socket, Type};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
 use super::within;
@@ -128,6 +129,33 @@ impl Shared {
                 Err(io::Error::other("Temporary failure in name resolution"))
             }
         }
+    }
+}
+
+/// An address of 127.0.0.1 that takes no connection and refuses none, and a listener on ::1 with
+/// the same port.
+pub(crate) struct BlackHole {
+    /// Its queue is full, so the system lets further connections wait in silence.
+    _listener: Socket,
+    _filling: TcpStream,
+}
+
+impl BlackHole {
+    /// Digs one.
+    pub(crate) async fn beside_a_listener() -> (Self, TcpListener) {
+        let (v4, v6) = both_families().await;
+        let address = v4.local_addr().unwrap();
+        drop(v4);
+        let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        listener.set_reuse_address(true).unwrap();
+        listener.bind(&address.into()).unwrap();
+        listener.listen(0).unwrap();
+        let filling = TcpStream::connect(address).await.unwrap();
+        let hole = Self {
+            _listener: listener,
+            _filling: filling,
+        };
+        (hole, v6)
     }
 }
 
