@@ -43,6 +43,7 @@ pub(super) async fn open(
     // Between requests the pool decides how long a connection lives, and the answer's head has
     // an exact limit of its own; only an origin that takes nothing is the sweep's matter.
     let patience = Patience {
+        handshake: Duration::MAX,
         head: Duration::MAX,
         idle: Duration::MAX,
         write: limits.stall_timeout,

@@ -2,24 +2,28 @@
 //!
 //! # Invariants
 //!
-//! Nothing is set aside for a client that has not spoken. Every wait has a limit: until HTTP is
-//! spoken a timer's, from then on the sweep's, through the connection's [`Meter`].
+//! Nothing is set aside for a client that has not spoken. Every wait has a limit, which is the
+//! sweep's: the connection's [`Meter`] is in its sight from the start.
 
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::caller::Caller;
 use super::error::Reason;
+use super::greeting::{Greeted, Version, greet};
 use super::io::{Io, Meter, Patience, Signal};
 use super::malformed::Malformed;
 use super::serve;
@@ -28,10 +32,8 @@ use super::worker::{Open, Worker};
 use crate::config::{Limits, Timeouts};
 use crate::directory::Settings;
 use crate::logging::{self, Record};
-use crate::tls::server;
+use crate::tls::server::{self, ServerIdentity};
 
-/// What begins every HTTP/2 connection (RFC 9113 §3.4).
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Requests a client may send side by side on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
 /// What a client may send ahead on one HTTP/2 stream, in bytes.
@@ -46,125 +48,126 @@ const BUFFER_BYTES_MIN: usize = 8192;
 /// One client connection, from its first byte to its last.
 pub(super) async fn converse(worker: Arc<Worker>, socket: StdStream, _open: Open) {
     let settings = Arc::clone(&worker.directory().current().settings);
-    // A connection that cannot even be set up is the client's loss alone, and not an error of
-    // ours: it was reset, or never spoke.
-    if let Ok((socket, caller)) = prepare(socket) {
-        drop(shake_hands(&worker, socket, caller, &settings).await);
-    }
-}
-
-async fn shake_hands(
-    worker: &Arc<Worker>,
-    socket: TcpStream,
-    caller: Caller,
-    settings: &Settings,
-) -> io::Result<()> {
-    let timeouts = &settings.timeouts;
-    // Nothing is set aside for a client before it has spoken.
-    tokio::select! {
-        spoken = tokio::time::timeout(timeouts.head, socket.readable()) => spoken??,
-        () = worker.grace() => return Ok(()),
-    }
-    let Some(tls) = &settings.tls else {
-        return detect(worker, socket, caller, settings).await;
-    };
-    let stream = tokio::time::timeout(timeouts.handshake, tls.accept(socket)).await??;
-    let caller = caller.over_tls(server::client_certificate(&stream));
-    if server::chose_http2(&stream) {
-        speak(
-            worker,
-            stream,
-            Bytes::new(),
-            Version::Http2,
-            caller,
-            settings,
-        )
-        .await;
-        return Ok(());
-    }
-    detect(worker, stream, caller, settings).await
-}
-
-/// Reads just enough to tell HTTP/2 with prior knowledge (RFC 9113 §3.3) from HTTP/1.1.
-async fn detect<S>(
-    worker: &Arc<Worker>,
-    mut stream: S,
-    caller: Caller,
-    settings: &Settings,
-) -> io::Result<()>
-where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
-    let mut start = [0; PREFACE.len()];
-    let mut have = 0;
-    let reading = async {
-        while have < start.len() && start[..have] == PREFACE[..have] {
-            match stream.read(&mut start[have..]).await? {
-                0 => break,
-                count => have += count,
-            }
-        }
-        io::Result::Ok(())
-    };
-    tokio::time::timeout(settings.timeouts.handshake, reading).await??;
-    let version = match &start == PREFACE {
-        true => Version::Http2,
-        false => Version::Http11,
-    };
-    let replay = Bytes::copy_from_slice(&start[..have]);
-    speak(worker, stream, replay, version, caller, settings).await;
-    Ok(())
-}
-
-async fn speak<S>(
-    worker: &Arc<Worker>,
-    stream: S,
-    replay: Bytes,
-    version: Version,
-    caller: Caller,
-    settings: &Settings,
-) where
-    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
-{
     let meter = Meter::new(worker.tick.clone());
-    let _watched = worker
-        .sweep
-        .watch(&meter, patience(&settings.timeouts), Side::Client);
+    let patience = patience(&settings.timeouts);
+    let _watched = worker.sweep.watch(&meter, patience, Side::Client);
     if worker.plane().is_draining() {
         meter.signal(Signal::Drain);
     }
-    let malformed = Arc::new(Malformed::new(worker.next_request_id()));
-    let mut io = Io::new(stream, replay, Arc::clone(&meter));
-    if version == Version::Http11 {
-        io = io.of_http1_client(Arc::clone(&malformed));
-    }
-    let io = TokioIo::new(io);
-    let peer = caller.peer();
-    let (at, caller) = (Arc::clone(&meter), Arc::new(caller));
-    let server = Arc::clone(worker);
-    let service = hyper::service::service_fn(move |request| {
-        let answer = serve(server.clone(), caller.clone(), at.clone(), request);
-        async move { Ok::<_, std::convert::Infallible>(answer.await) }
-    });
-    let ended = match version {
-        Version::Http11 => {
-            let connection = http1_builder(&settings.limits).serve_connection(io, service);
-            attend(connection, &meter, None).await
-        }
-        Version::Http2 => {
-            let connection = http2_builder(&settings.limits).serve_connection(io, service);
-            attend(
-                connection,
-                &meter,
-                Some(http2::Connection::graceful_shutdown),
-            )
-            .await
-        }
+    let conversation = Conversation {
+        worker,
+        settings,
+        meter,
     };
-    if let Err(error) = ended {
-        note_malformed(worker, &error, &malformed, peer);
+    // A connection that cannot even be set up is the client's loss alone, and not an error of
+    // ours: it was reset, or never spoke.
+    if let Ok((socket, caller)) = prepare(socket) {
+        drop(conversation.hold(socket, caller).await);
     }
 }
+
+/// What a client connection is served with.
+struct Conversation {
+    worker: Arc<Worker>,
+    settings: Arc<Settings>,
+    meter: Arc<Meter>,
+}
+
+impl Conversation {
+    /// Each stage is boxed: a task is as large as its largest, and most slow clients never leave
+    /// the first.
+    async fn hold(&self, socket: TcpStream, caller: Caller) -> io::Result<()> {
+        self.while_patient(socket.readable()).await?;
+        self.meter.spoke();
+        let peer = caller.peer();
+        let malformed = Arc::new(Malformed::new(self.worker.next_request_id()));
+        let served = match &self.settings.tls {
+            None => {
+                let greeted = Box::pin(self.while_patient(greet(socket, &self.meter))).await?;
+                self.serve(greeted, caller, &malformed)
+            }
+            Some(tls) => Box::pin(self.hold_tls(tls, socket, caller, &malformed)).await?,
+        };
+        if let Err(error) = served.await {
+            note_malformed(&self.worker, &error, &malformed, peer);
+        }
+        Ok(())
+    }
+
+    async fn hold_tls(
+        &self,
+        tls: &ServerIdentity,
+        socket: TcpStream,
+        caller: Caller,
+        malformed: &Arc<Malformed>,
+    ) -> io::Result<Served> {
+        let stream = Box::pin(self.while_patient(tls.accept(socket))).await?;
+        let caller = caller.over_tls(server::client_certificate(&stream));
+        self.meter.shaken();
+        let greeted = match server::chose_http2(&stream) {
+            true => Greeted {
+                stream,
+                replay: Bytes::new(),
+                version: Version::Http2,
+            },
+            false => Box::pin(self.while_patient(greet(stream, &self.meter))).await?,
+        };
+        Ok(self.serve(greeted, caller, malformed))
+    }
+
+    /// Awaits `future`, unless the sweep or the drain ends the connection before.
+    async fn while_patient<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+        let mut future = pin!(future);
+        poll_fn(|cx| {
+            if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
+                return Poll::Ready(outcome);
+            }
+            match self.meter.asked(cx) {
+                Signal::None | Signal::Drain => Poll::Pending,
+                Signal::Close | Signal::Stop => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            }
+        })
+        .await
+    }
+
+    fn serve<S>(
+        &self,
+        Greeted {
+            stream,
+            replay,
+            version,
+        }: Greeted<S>,
+        caller: Caller,
+        malformed: &Arc<Malformed>,
+    ) -> Served
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        self.meter.greeted();
+        let (worker, meter) = (Arc::clone(&self.worker), Arc::clone(&self.meter));
+        let (caller, limits) = (Arc::new(caller), &self.settings.limits);
+        let service = hyper::service::service_fn(move |request| {
+            // An async block would hold the future twice.
+            serve(worker.clone(), caller.clone(), meter.clone(), request).map(Ok::<_, Infallible>)
+        });
+        let io = Io::new(stream, replay, Arc::clone(&self.meter));
+        match version {
+            Version::Http11 => {
+                let io = TokioIo::new(io.of_http1_client(Arc::clone(malformed)));
+                let connection = http1_builder(limits).serve_connection(io, service);
+                attend(connection, &self.meter, None)
+            }
+            Version::Http2 => {
+                let connection = http2_builder(limits).serve_connection(TokioIo::new(io), service);
+                let farewell = http2::Connection::graceful_shutdown;
+                attend(connection, &self.meter, Some(farewell))
+            }
+        }
+    }
+}
+
+/// A connection that speaks HTTP, until it has ended.
+type Served = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Counts and writes down what hyper refused on its own, before there was a request to observe.
 fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer: SocketAddr) {
@@ -196,13 +199,6 @@ fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer
     }
 }
 
-/// The HTTP version a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    Http11,
-    Http2,
-}
-
 fn prepare(socket: StdStream) -> io::Result<(TcpStream, Caller)> {
     socket.set_nodelay(true)?;
     let caller = Caller::of(&socket)?;
@@ -211,6 +207,7 @@ fn prepare(socket: StdStream) -> io::Result<(TcpStream, Caller)> {
 
 fn patience(timeouts: &Timeouts) -> Patience {
     Patience {
+        handshake: timeouts.handshake,
         head: timeouts.head,
         idle: timeouts.idle,
         write: timeouts.write,
@@ -245,16 +242,13 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// HTTP/2 says `farewell` (RFC 9113 §6.8) once, when it drains and before it is closed for idling:
 /// a request that is on the wire by then is still answered. HTTP/1.1 has none but an answer's
 /// `Connection: close`; shutting it down here would drop a request that is on the wire.
-async fn attend<C>(
-    connection: C,
-    meter: &Meter,
-    mut farewell: Option<fn(Pin<&mut C>)>,
-) -> hyper::Result<()>
+fn attend<C>(connection: C, meter: &Arc<Meter>, mut farewell: Option<fn(Pin<&mut C>)>) -> Served
 where
-    C: Future<Output = hyper::Result<()>>,
+    C: Future<Output = hyper::Result<()>> + Send + 'static,
 {
-    tokio::pin!(connection);
-    std::future::poll_fn(|cx| {
+    let mut connection = Box::pin(connection);
+    let meter = Arc::clone(meter);
+    Box::pin(poll_fn(move |cx| {
         match meter.asked(cx) {
             Signal::Close => {
                 let idle = meter.carries_nothing();
@@ -284,6 +278,5 @@ where
             Signal::None => {}
         }
         connection.as_mut().poll(cx)
-    })
-    .await
+    }))
 }

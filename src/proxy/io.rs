@@ -40,6 +40,10 @@ impl Tick {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Phase {
+    /// The client has not spoken yet, or not since its TLS handshake.
+    Silent,
+    /// It shakes hands, or begins to say which protocol it speaks.
+    Greeting,
     /// The bytes of a head are awaited or arriving.
     Head,
     /// At least one request is being carried.
@@ -88,6 +92,8 @@ pub(crate) struct Meter {
 /// The limits the sweep holds a connection to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Patience {
+    /// For a handshake, and for as much of a head as tells its protocol.
+    pub(crate) handshake: Duration,
     /// For a head, from its first byte.
     pub(crate) head: Duration,
     /// Without a request.
@@ -101,7 +107,7 @@ impl Meter {
         let now_ms = tick.now_ms();
         Arc::new(Self {
             tick,
-            phase: AtomicU8::new(Phase::Head as u8),
+            phase: AtomicU8::new(Phase::Silent as u8),
             since_ms: AtomicU64::new(now_ms),
             blocked_since_ms: AtomicU64::new(0),
             in_flight: AtomicU32::new(0),
@@ -122,6 +128,30 @@ impl Meter {
 
     fn is(&self, phase: Phase) -> bool {
         self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    /// The client has sent its first bytes.
+    pub(crate) fn spoke(&self) {
+        if self.is(Phase::Silent) {
+            self.enter(Phase::Greeting);
+        }
+    }
+
+    /// The TLS handshake is done, and HTTP is awaited.
+    pub(crate) fn shaken(&self) {
+        self.enter(Phase::Silent);
+    }
+
+    /// The protocol is known. What told it is part of a head, whose time has begun with it.
+    pub(crate) fn greeted(&self) {
+        self.phase.store(Phase::Head as u8, Ordering::Release);
+    }
+
+    /// Lets a client that has not spoken yet begin anew.
+    pub(crate) fn await_anew_if_silent(&self) {
+        if self.is(Phase::Silent) {
+            self.enter(Phase::Silent);
+        }
     }
 
     /// A request has arrived.
@@ -209,8 +239,14 @@ impl Meter {
             return true;
         }
         let since_ms = self.since_ms.load(Ordering::Relaxed);
-        (self.is(Phase::Head) && over(since_ms, patience.head))
-            || (self.is(Phase::Idle) && over(since_ms, patience.idle))
+        let limit = match self.phase.load(Ordering::Acquire) {
+            silent if silent == Phase::Silent as u8 => patience.head,
+            greeting if greeting == Phase::Greeting as u8 => patience.handshake,
+            head if head == Phase::Head as u8 => patience.head,
+            idle if idle == Phase::Idle as u8 => patience.idle,
+            _busy => return false,
+        };
+        over(since_ms, limit)
     }
 
     pub(crate) fn is_idle_for(&self, grace: Duration) -> bool {
@@ -218,7 +254,8 @@ impl Meter {
             .tick
             .now_ms()
             .saturating_sub(self.since_ms.load(Ordering::Relaxed));
-        self.is(Phase::Idle) && Duration::from_millis(waited_ms) >= grace
+        let idles = self.is(Phase::Idle) || self.is(Phase::Silent);
+        idles && Duration::from_millis(waited_ms) >= grace
     }
 }
 
@@ -394,6 +431,7 @@ mod tests {
     use crate::proxy::stall::Taking;
 
     const PATIENCE: Patience = Patience {
+        handshake: Duration::from_secs(5),
         head: Duration::from_secs(10),
         idle: Duration::from_secs(75),
         write: Duration::from_secs(30),

@@ -31,6 +31,7 @@ mod listener;
 mod worker;
 mod conversation;
 mod caller;
+mod greeting;
 mod observe;
 mod principal;
 mod resolve;

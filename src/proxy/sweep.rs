@@ -83,6 +83,16 @@ impl Sweep {
         }
     }
 
+    /// Gives client connections that have not spoken yet their time once more: a request may be on
+    /// its way on any of them.
+    pub(crate) fn await_silent_clients_anew(&self) {
+        for (_, watched) in self.lock().iter() {
+            if watched.side == Side::Client {
+                watched.meter.await_anew_if_silent();
+            }
+        }
+    }
+
     /// Closes client connections on which nothing was asked for `grace`.
     pub(crate) fn close_idle_clients(&self, grace: Duration) {
         for (_, watched) in self.lock().iter() {

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::Plane;
 use super::caller::RequestIds;
@@ -58,7 +58,7 @@ pub(crate) struct Worker {
     /// Weak, or workers would keep each other, and the secrets they can reach, for ever.
     siblings: OnceLock<Box<[Weak<Worker>]>>,
     /// Whether what idles is to be closed.
-    closing_idle: watch::Sender<bool>,
+    closing_idle: AtomicBool,
     stopping: AtomicBool,
     request_ids: RequestIds,
 }
@@ -82,7 +82,7 @@ impl Worker {
             tick: Tick::default(),
             plane,
             siblings: OnceLock::new(),
-            closing_idle: watch::Sender::new(false),
+            closing_idle: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             request_ids: RequestIds::new(),
         }
@@ -161,7 +161,8 @@ impl Worker {
                 Some(Message::Retired(pools)) => self.pool.retire(&pools),
                 Some(Message::Drain) => self.sweep.signal_clients(Signal::Drain),
                 Some(Message::CloseIdle) => {
-                    self.closing_idle.send_replace(true);
+                    self.closing_idle.store(true, Ordering::Release);
+                    self.sweep.await_silent_clients_anew();
                 }
                 Some(Message::Stop) | None => break,
             }
@@ -173,19 +174,11 @@ impl Worker {
         self.pool.clear();
     }
 
-    /// Returns when a connection that has not spoken yet is to be closed.
-    pub(super) async fn grace(&self) {
-        let mut closing_idle = self.closing_idle.subscribe();
-        // The sender is this worker's own.
-        drop(closing_idle.wait_for(|closing| *closing).await);
-        tokio::time::sleep(DRAIN_GRACE).await;
-    }
-
     fn look_around(&self) {
         let now = self.clock().monotonic();
         self.tick.set(now);
         self.sweep.run();
-        if *self.closing_idle.borrow() {
+        if self.closing_idle.load(Ordering::Acquire) {
             self.sweep.close_idle_clients(DRAIN_GRACE);
         }
         self.pool.sweep(now);
