@@ -50,12 +50,11 @@ pub(super) async fn open(
     };
     let watch = worker.sweep.watch(&meter, patience, Side::Upstream);
     let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
-    // Dated from the look-up, so that a change of address is followed within `age_max`; but not by
-    // more than half of it, lest an old answer make every connection a short one.
-    let now = worker.clock().monotonic();
-    let born = dialed
-        .resolved_at
-        .max(now.saturating_sub(limits.age_max / 2));
+    let born = birth(
+        dialed.resolved_at,
+        worker.clock().monotonic(),
+        limits.age_max,
+    );
     let link = |task| Link {
         pool: upstream.pool,
         retired: upstream.retired.clone(),
@@ -101,6 +100,13 @@ pub(super) async fn open(
             Ok(Carrier::Http2(Arc::new(shared)))
         }
     }
+}
+
+/// From when a connection's age counts: from the look-up of its address, so that a change of address
+/// is followed within `age_max`; but not by more than half of it, lest an old answer make every
+/// connection a short one.
+fn birth(resolved_at: Duration, now: Duration, age_max: Duration) -> Duration {
+    resolved_at.max(now.saturating_sub(age_max / 2))
 }
 
 /// Drives `connection` until it ends or the sweep says so, and lets `note` look at it each time it
