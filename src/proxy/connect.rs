@@ -13,6 +13,7 @@ use super::io::{Io, Meter, Patience, Signal};
 use super::lease::{Carrier, Link, STREAMS_MAX, Shared};
 use super::sweep::Side;
 use super::worker::Worker;
+use crate::connector::Upstream;
 use crate::dial::{Dialed, Protocol};
 use crate::directory::{ConnectionPermit, Entry};
 
@@ -40,15 +41,7 @@ pub(super) async fn open(
 ) -> hyper::Result<Carrier> {
     let (upstream, limits) = (&entry.upstream, &entry.connector.upstream);
     let meter = Meter::new(worker.tick.clone());
-    // Between requests the pool decides how long a connection lives, and the answer's head has
-    // an exact limit of its own; only an origin that takes nothing is the sweep's matter.
-    let patience = Patience {
-        handshake: Duration::MAX,
-        head: Duration::MAX,
-        idle: Duration::MAX,
-        write: limits.stall_timeout,
-    };
-    let watch = worker.sweep.watch(&meter, patience, Side::Upstream);
+    let watch = worker.sweep.watch(&meter, patience(limits), Side::Upstream);
     let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
     let born = birth(
         dialed.resolved_at,
@@ -99,6 +92,17 @@ pub(super) async fn open(
             let shared = Shared::with_one_stream(sender, link(task), streams_allowed);
             Ok(Carrier::Http2(Arc::new(shared)))
         }
+    }
+}
+
+/// Between requests the pool decides how long a connection lives, and the answer's head has an exact
+/// limit of its own; only an origin that takes nothing is the sweep's matter.
+fn patience(limits: &Upstream) -> Patience {
+    Patience {
+        handshake: Duration::MAX,
+        head: Duration::MAX,
+        idle: Duration::MAX,
+        write: limits.stall_timeout,
     }
 }
 
