@@ -211,6 +211,10 @@ impl Row {
 
         room.chaos.lift();
         room.turned.advance(retry_after);
+        // A failed token request is made again without a flow; those in between would be refused.
+        room.gateway
+            .until_sample("attache_token_failing", &[], |failing| failing < 0.5)
+            .await;
         room.claim_served().await;
         expected.push(served(HIT));
         expected.extend(self.counted_next());
