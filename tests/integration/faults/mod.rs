@@ -1,6 +1,6 @@
 //! The fault matrix: what a flow gets when something behind the gateway is broken.
 //!
-//! Each row of `origin_http1.rs`, `origin_http2.rs` and `token_endpoint.rs` is a test. It says
+//! Each row of `origin_http1.rs`, `origin_http2.rs`, `token_endpoint.rs` and `dns.rs` is a test. It says
 //! the fault, the limit that ends it (if one has to), what the flow gets and how often the faulty
 //! peer hears the request. [`Row::hold`] claims the same of all rows:
 //!
@@ -23,6 +23,7 @@ use crate::support::wire::Wire;
 use crate::support::within;
 
 mod books;
+mod dns;
 mod origin_http1;
 mod origin_http2;
 mod room;
@@ -47,6 +48,8 @@ pub(crate) struct Row {
     leg: Leg,
     protocols: Protocols,
     fault: Fault,
+    /// What is wrong with the faulty peer's name.
+    trouble: Trouble,
     /// Whether the fault meets a connection that has carried a request already.
     warm: Warm,
     limit: Limit,
@@ -54,8 +57,10 @@ pub(crate) struct Row {
     gets: Gets,
     /// How often the faulty peer hears the request.
     heard: usize,
-    /// What is counted beside the answer: the connector's, as [`Books`] writes it.
+    /// What is counted beside the answer, as [`Books`] writes it but for the connector.
     counts: Vec<&'static str>,
+    /// How much time passes before the next request, at least.
+    recovers_after: Duration,
 }
 
 /// Where the fault is.
@@ -74,6 +79,23 @@ enum Warm {
     Yes,
     /// Yes, and the gateway knows by the next request that the connection is gone.
     Noticed,
+    /// Yes, and so long before the fault that no connection is left.
+    Later(Duration),
+}
+
+/// What is wrong with the name of a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// Nothing: it is 127.0.0.1.
+    None,
+    /// There is no such name.
+    Denied,
+    /// Nobody can be asked.
+    Failing,
+    /// Nobody answers.
+    Hanging,
+    /// It has these addresses.
+    Addresses(&'static [&'static str]),
 }
 
 /// The limit that ends a fault.
@@ -110,11 +132,13 @@ impl Row {
             protocols: Protocols::Http1,
             heard: usize::from(matches!(fault, Fault::Answer(_))),
             fault,
+            trouble: Trouble::None,
             warm: Warm::No,
             limit: Limit::Event,
             method: "GET",
             gets: Gets::Answer(200, CONTENT),
             counts: Vec::new(),
+            recovers_after: Duration::ZERO,
         }
     }
 
@@ -137,6 +161,22 @@ impl Row {
                 .filter(|outcome| !outcome.is_empty())
                 .collect(),
             ..Self::origin(fault)
+        }
+    }
+
+    /// A fault of an origin's name.
+    fn origin_name(trouble: Trouble) -> Self {
+        Self {
+            trouble,
+            ..Self::origin(Fault::Nothing)
+        }
+    }
+
+    /// A fault of a token endpoint's name, after which a token request counts as `outcome`.
+    fn token_endpoint_name(trouble: Trouble, outcome: &'static str) -> Self {
+        Self {
+            trouble,
+            ..Self::token_endpoint(Fault::Nothing, outcome)
         }
     }
 
@@ -187,6 +227,18 @@ impl Row {
         Self { heard, ..self }
     }
 
+    fn counts(mut self, line: &'static str) -> Self {
+        self.counts.push(line);
+        self
+    }
+
+    fn recovers_after(self, recovers_after: Duration) -> Self {
+        Self {
+            recovers_after,
+            ..self
+        }
+    }
+
     /// Stages the fault, and claims what the head of this file says.
     async fn hold(self) {
         let room = Room::start(&self).await;
@@ -209,8 +261,8 @@ impl Row {
         expected.extend(self.counted());
         Books::claim(&room.gateway, &expected).await;
 
-        room.chaos.lift();
-        room.turned.advance(retry_after);
+        room.lift();
+        room.turned.advance(retry_after.max(self.recovers_after));
         // A failed token request is made again without a flow; those in between would be refused.
         room.gateway
             .until_sample("attache_token_failing", &[], |failing| failing < 0.5)
@@ -261,7 +313,15 @@ impl Row {
         if let Gets::Refusal(_, reason, _) = self.gets {
             counted.push(format!("{HIT} refused {reason}"));
         }
-        counted.extend(self.counts.iter().map(|what| format!("{HIT} {what}")));
+        counted.extend(
+            self.counts
+                .iter()
+                .map(|what| match what.starts_with("names") {
+                    // Names are nobody's own.
+                    true => (*what).to_owned(),
+                    false => format!("{HIT} {what}"),
+                }),
+        );
         counted
     }
 

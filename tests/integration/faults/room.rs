@@ -1,31 +1,27 @@
 //! Where a row is staged.
 
-use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::time::SystemTime;
-
-use attache::clock::{Clock, Turned};
-use attache::dial::Lookup;
-use attache::gateway::Environment;
+use attache::clock::Turned;
 
 use crate::support::answer::Answer;
-use crate::support::chaos::{Chaos, Fault};
+use crate::support::chaos::{Chaos, Fault, NAME};
 use crate::support::connector::{basic, connector_with, connectors, with_secret};
 use crate::support::gateway::Running;
+use crate::support::names::Names;
 use crate::support::origin::{self, Origin, Setup};
 use crate::support::stage::Stage;
 
-use super::{BESIDE, CONTENT, HIT, Leg, Limit, Row, Warm, served};
+use super::{BESIDE, CONTENT, HIT, Leg, Limit, Row, Trouble, Warm, served};
 
 /// Every limit that a fault could meet, at its bound: far behind a test's patience.
 pub(super) const FAR: &str =
     "timeouts: { handshake: 5m, head: 5m, idle: 1h, body: 1h, write: 1h, drain_delay: 0s }
-upstream: { connect: 1m, response_head: 1h, stall: 1h, idle: 1h, age_max: 24h }
+upstream: { connect: 1m, response_head: 1h, stall: 1h, idle: 10m, age_max: 24h }
 ";
 
 /// A gateway with two connectors, of which one meets the fault.
 pub(super) struct Room {
     pub(super) chaos: Chaos,
+    names: Names,
     /// What is healthy: behind the other connector, and behind a faulty token endpoint.
     _origin: Origin,
     pub(super) gateway: Running,
@@ -38,12 +34,21 @@ impl Room {
         let stage = Stage::new();
         let fault = match row.warm {
             Warm::No => row.fault.clone(),
-            Warm::Yes | Warm::Noticed => Fault::Nothing,
+            Warm::Yes | Warm::Noticed | Warm::Later(_) => Fault::Nothing,
         };
+        let names = Names::new();
+        names.set("localhost", &["127.0.0.1"]);
+        trouble(
+            &names,
+            match row.warm {
+                Warm::No => row.trouble,
+                Warm::Yes | Warm::Noticed | Warm::Later(_) => Trouble::None,
+            },
+        );
         let chaos = Chaos::start(&stage, row.protocols, CONTENT, fault).await;
         let healthy = origin::whole(|_| Answer::text(CONTENT));
         let origin = Origin::start(Setup::new(&stage.server()), healthy).await;
-        let faulty = format!("https://localhost:{}/x", chaos.address().port());
+        let faulty = format!("https://{NAME}:{}/x", chaos.address().port());
         let (resource, auth) = match row.leg {
             Leg::Origin => (faulty, basic("svc", "pass-word")),
             Leg::TokenEndpoint => (origin.url("/"), with_secret(&faulty)),
@@ -54,15 +59,11 @@ impl Room {
             connector_with(BESIDE, &origin.url("/"), "none", ""),
         ];
         let own = format!("{FAR}{tokens}{}", connectors(&all));
-        let turned = Turned::starting_at(SystemTime::now());
-        let environment = Environment {
-            clock: Clock::turned(&turned),
-            lookup: names(),
-            ..Environment::system()
-        };
+        let (environment, turned) = names.turned();
         let gateway = Running::start_in(&stage, &own, environment).await;
         Self {
             chaos,
+            names,
             gateway,
             turned,
             _origin: origin,
@@ -81,12 +82,22 @@ impl Room {
             .until_sample(name, &idle, |count| count > 0.5)
             .await;
         self.chaos.inflict(row.fault.clone());
+        trouble(&self.names, row.trouble);
         if row.warm == Warm::Noticed {
             self.gateway
                 .until_sample(name, &idle, |count| count < 0.5)
                 .await;
         }
+        if let Warm::Later(later) = row.warm {
+            self.turned.advance(later);
+        }
         vec![served(HIT)]
+    }
+
+    /// Ends the fault.
+    pub(super) fn lift(&self) {
+        self.chaos.lift();
+        trouble(&self.names, Trouble::None);
     }
 
     /// Claims that the connector with the fault serves a request.
@@ -99,10 +110,14 @@ impl Room {
     }
 }
 
-/// `localhost` without the system, which may take its time.
-fn names() -> Lookup {
-    let localhost = vec![IpAddr::from(Ipv4Addr::LOCALHOST)];
-    Lookup::Table(Arc::new([("localhost".to_owned(), localhost)].into()))
+fn trouble(names: &Names, trouble: Trouble) {
+    match trouble {
+        Trouble::None => names.set(NAME, &["127.0.0.1"]),
+        Trouble::Denied => names.forget(NAME),
+        Trouble::Failing => names.fail(NAME),
+        Trouble::Hanging => names.hang(NAME),
+        Trouble::Addresses(addresses) => names.set(NAME, addresses),
+    }
 }
 
 impl Limit {

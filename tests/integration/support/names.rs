@@ -49,6 +49,12 @@ impl Names {
         self.say(host, Said::Addresses(addresses.collect()));
     }
 
+    /// There is no `host` from now on.
+    pub(crate) fn forget(&self, host: &str) {
+        self.0.said.lock().unwrap().remove(host);
+        self.0.changed.notify_all();
+    }
+
     /// Look-ups of `host` fail from now on.
     pub(crate) fn fail(&self, host: &str) {
         self.say(host, Said::Nothing);

@@ -34,6 +34,9 @@ use fault::Step;
 
 pub(crate) use fault::{Fault, Said, Then};
 
+/// What a peer is called beside `localhost`.
+pub(crate) const NAME: &str = "trouble.example";
+
 /// How long a peer that drips waits between two bytes. The pause is the fault: nothing waits for it
 /// to pass.
 const DRIP: Duration = Duration::from_millis(10);
@@ -63,7 +66,7 @@ pub(crate) struct Tally {
 }
 
 impl Chaos {
-    /// Starts one on loopback whose CA is the stage's, with `fault` on.
+    /// Starts one on loopback that is called `localhost` and [`NAME`], whose CA is the stage's, with `fault` on.
     pub(crate) async fn start(
         stage: &Stage,
         protocols: Protocols,
@@ -77,7 +80,7 @@ impl Chaos {
         let bad = bad.map(|(name, identity)| (name, acceptor(&identity)));
         let shared = Arc::new(Shared {
             content,
-            good: acceptor(&stage.server()),
+            good: acceptor(&stage.ca.server(&[NAME])),
             bad: bad.collect(),
             fault: watch::Sender::new(fault.clone()),
             tally: watch::Sender::default(),
