@@ -112,7 +112,9 @@ async fn a_process_told_to_end_under_load_loses_not_one_request() {
     let own = configured("drain_delay: 300ms", &origin) + "logs: { access: errors }\n";
     let child = process(&stage.config_file(&own));
     let load = Load::start(flows(&child).await, "/orders/x", (6, 2));
-    load.further(2_000).await;
+    for _ in 0..12 {
+        load.further(1_000).await;
+    }
 
     child.signal("TERM");
     let ended = child.exited().await;
@@ -120,6 +122,9 @@ async fn a_process_told_to_end_under_load_loses_not_one_request() {
 
     assert_eq!(ended.status.code(), Some(0), "{}", ended.stderr);
     assert_eq!(count.failed, [""; 0], "{count:?}");
+    assert!(count.answered >= 12_000, "{count:?}");
+    // Told over HTTP/1.1, and sure that the listener is gone.
+    assert!(count.farewells > 0 && count.refused > 0, "{count:?}");
     assert_eq!(origin.tally().heads, count.answered);
 }
 

@@ -67,11 +67,12 @@ async fn twenty_reloads_under_load_cost_no_request_and_no_connection() {
             false => with(n),
         };
         assert_eq!(gateway.reload(stage.config(&own)).is_err(), bad);
-        load.further(100).await;
+        load.further(600).await;
     }
     let count = load.stopped().await;
 
     assert_eq!(count.failed, [""; 0], "{count:?}");
+    assert!(count.answered >= 12_000, "{count:?}");
     assert_eq!((count.connections, count.farewells), (8, 0), "{count:?}");
     assert_eq!(origin.tally().heads, count.answered);
     assert_eq!(origin.tally().accepted, before);
