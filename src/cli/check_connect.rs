@@ -310,7 +310,7 @@ impl Way {
             .credentials
             .source(connector, Revision::default(), &self.settings, label)
             .ok()?;
-        let Credential::Field { name, value } = source.obtain().await.ok()?.credential else {
+        let Credential::Field { name, value, .. } = source.obtain().await.ok()?.credential else {
             return None;
         };
         Request::get(url.path_and_query())

@@ -39,6 +39,8 @@ mod error;
 mod exchange;
 mod failure;
 mod fetch;
+mod forms;
+mod mask;
 mod minute;
 mod oauth;
 mod rejection;
@@ -56,6 +58,9 @@ mod tests;
 
 pub use crate::metrics::{CacheOutcome, FailureClass};
 pub use error::TokenError;
+pub use mask::Mask;
+#[cfg(test)]
+pub(crate) use mask::mask_of;
 pub use rejection::Rejection;
 pub use slot::TokenSlot;
 pub use source::{Credential, Obtained, Source, TokenFailure, Unobtained};
@@ -306,5 +311,6 @@ fn fixed(
         tracing::error!(connector = %connector.id, "the credential is no legal field value");
         HeaderValue::from_static("")
     });
-    Credential::Field { name, value }
+    let mask = Arc::new(Mask::of(&name, &value));
+    Credential::Field { name, value, mask }
 }

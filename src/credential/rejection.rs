@@ -9,11 +9,10 @@
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http::StatusCode;
 use url::form_urlencoded;
 
+use super::forms::within_base64;
 use crate::metrics::FailureClass;
 
 /// The longest error code that is believed, in bytes.
@@ -120,8 +119,8 @@ fn shows_a_secret(text: &str, secrets: &[&str]) -> bool {
         text.contains(*secret)
             || text.contains(&form)
             || text.contains(&form.replace('+', "%20"))
-            || within_base64(secret).any(|encoded| text.contains(&encoded))
-            || within_base64(&form).any(|encoded| text.contains(&encoded))
+            || within_base64(secret.as_bytes()).any(|encoded| text.contains(&*encoded))
+            || within_base64(form.as_bytes()).any(|encoded| text.contains(&*encoded))
     };
     text.contains("eyJ")
         || text.contains("Basic ")
@@ -129,20 +128,6 @@ fn shows_a_secret(text: &str, secrets: &[&str]) -> bool {
             .iter()
             .filter(|secret| !secret.is_empty())
             .any(shows)
-}
-
-/// What of the base64 of a text holds `secret` alone, at each of the three places within a group
-/// where it may begin: the client's identifier stands before it (RFC 6749 §2.3.1). A secret too
-/// short to fill a group has none.
-fn within_base64(secret: &str) -> impl Iterator<Item = String> {
-    (0..3_usize).filter_map(move |before| {
-        let shifted = [&[0; 2][..before], secret.as_bytes()].concat();
-        let first = (before * 8).div_ceil(6);
-        let end = shifted.len() * 8 / 6;
-        let encoded = STANDARD.encode(shifted);
-        let alone = encoded.get(first..end)?;
-        (alone.len() >= 4).then(|| alone.to_owned())
-    })
 }
 
 /// The beginning of `text` in the characters RFC 6749 §5.2 allows.

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderName, HeaderValue};
 
 use super::error::TokenError;
+use super::mask::Mask;
 use super::slot::TokenSlot;
 use super::state::TokenState;
 use super::token::{Token, TokenMark};
@@ -23,6 +24,8 @@ pub enum Credential {
         name: HeaderName,
         /// The field's value, marked sensitive.
         value: HeaderValue,
+        /// Finds it in the origin's answer.
+        mask: Arc<Mask>,
     },
 }
 
@@ -52,6 +55,7 @@ impl Obtained {
             credential: Credential::Field {
                 name: http::header::AUTHORIZATION,
                 value: token.authorization(),
+                mask: token.mask(),
             },
             cache: Some(cache),
             token: Some(token.mark()),

@@ -6,14 +6,16 @@
 //! see, and goes on while a machine sleeps; the monotonic one cannot be set. So a wall clock that
 //! is set back never lengthens a token's life, and one that is set forward costs one fetch.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
-use http::HeaderValue;
+use http::{HeaderValue, header};
 use zeroize::Zeroizing;
 
 use super::basic::sensitive;
 use super::error::TokenError;
+use super::mask::Mask;
 use crate::clock::Clock;
 
 /// The most by which a token counts as spent before it expires. Covers flight time and clock skew.
@@ -95,6 +97,7 @@ impl TokenMark {
 pub(super) struct Token {
     /// `Bearer …`, sensitive.
     authorization: HeaderValue,
+    mask: Arc<Mask>,
     mark: TokenMark,
     asked: Moment,
     lifetime: Duration,
@@ -123,6 +126,7 @@ impl Token {
         let lifetime = lifetime.min(LIFETIME_MAX);
         let margin = MARGIN_MAX.min(lifetime / MARGIN_DIVISOR);
         Ok(Self {
+            mask: Arc::new(Mask::of(&header::AUTHORIZATION, &authorization)),
             authorization,
             mark: TokenMark::next(),
             asked,
@@ -148,6 +152,11 @@ impl Token {
     /// Whether it may be attached at `now`.
     pub(super) fn is_fresh(&self, now: Moment) -> bool {
         !now.has_reached(&self.spent_at)
+    }
+
+    /// Finds it in answers.
+    pub(super) fn mask(&self) -> Arc<Mask> {
+        Arc::clone(&self.mask)
     }
 
     /// The value of `Authorization` (RFC 6750 §2.1).

@@ -21,10 +21,12 @@ use crate::tls::client::ClientTls;
 use crate::tls::server::ServerIdentity;
 
 mod breaker;
+mod echo;
 mod rate;
 mod state;
 
 pub use breaker::{BreakerChange, BreakerStand};
+pub use echo::Echo;
 pub use state::{Berth, ConnectionPermit, ConnectorState, Full, Vitals};
 
 /// The published state, swapped as a whole.

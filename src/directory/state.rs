@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
 use super::breaker::{BreakerChange, BreakerStand, Passage, Switch};
+use super::echo::Echo;
 use super::rate::Bucket;
 use crate::connector::Bulkhead;
 use crate::metrics::Series;
@@ -31,6 +32,8 @@ pub struct ConnectorState {
     connections: CachePadded<AtomicU32>,
     waiting: AtomicU32,
     freed: Notify,
+    /// When the log last told that the origin repeats its credential.
+    pub echo: Echo,
 }
 
 /// A request's place within its connector's limits, given up by [`ConnectorState::leave`].
@@ -89,6 +92,7 @@ impl ConnectorState {
             connections: CachePadded::new(AtomicU32::new(0)),
             waiting: AtomicU32::new(0),
             freed: Notify::new(),
+            echo: Echo::default(),
         }
     }
 

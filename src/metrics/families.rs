@@ -80,6 +80,12 @@ pub(super) const REFUSED: Family = family(
     &["connector", "reason"],
     "Requests the gateway answered itself, by the reason that ends the problem's type.",
 );
+pub(super) const SCRUBBED: Family = family(
+    "attache_scrubbed_total",
+    Kind::Counter,
+    &["connector"],
+    "Credentials masked in answers of origins that repeat them.",
+);
 pub(super) const TOKEN_REQUESTS: Family = family(
     "attache_token_requests_total",
     Kind::Counter,
@@ -168,6 +174,7 @@ pub const FAMILIES: &[Family] = &[
     CONNECTOR_REQUESTS_IN_FLIGHT,
     BREAKER_OPEN,
     REFUSED,
+    SCRUBBED,
     TOKEN_REQUESTS,
     TOKEN_REQUEST_DURATION,
     TOKEN_CACHE,

@@ -97,6 +97,7 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
     let mut took = Rows::of(families::REQUEST_DURATION);
     let mut upstream = Rows::of(families::UPSTREAM_DURATION);
     let mut refused = Rows::of(families::REFUSED);
+    let mut scrubbed = Rows::of(families::SCRUBBED);
     let mut connections = Rows::of(families::UPSTREAM_CONNECTIONS);
     let mut in_flight = Rows::of(families::CONNECTOR_REQUESTS_IN_FLIGHT);
     let mut breakers = Rows::of(families::BREAKER_OPEN);
@@ -114,11 +115,12 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
         for (reason, count) in &totals.refused {
             refused.number(&[label, reason], *count as f64);
         }
+        scrubbed.number(&[label], totals.scrubbed as f64);
         connections.number(&[label, "idle"], totals.idle as f64);
         connections.number(&[label, "busy"], totals.busy as f64);
     }
     let gauges = [in_flight, breakers, connections];
-    let rows = [requests, took, upstream, refused]
+    let rows = [requests, took, upstream, refused, scrubbed]
         .into_iter()
         .chain(gauges);
     rows.map(Rows::done).collect()

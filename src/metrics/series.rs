@@ -45,6 +45,7 @@ struct Part {
     connections: [AtomicI64; 2],
     requests_in_flight: AtomicI64,
     breakers_open: AtomicI64,
+    scrubbed: AtomicU64,
     refusals: OnceLock<Box<[Refusals; REASONS_MAX]>>,
 }
 
@@ -64,6 +65,7 @@ pub(super) struct SeriesTotals {
     pub(super) busy: i64,
     pub(super) requests_in_flight: i64,
     pub(super) breakers_open: i64,
+    pub(super) scrubbed: u64,
     pub(super) refused: BTreeMap<&'static str, u64>,
 }
 
@@ -107,6 +109,13 @@ impl Series {
         if let Some(slot) = slot {
             slot.count.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Counts credentials masked in an answer.
+    pub fn scrubbed(&self, worker: usize, count: u64) {
+        self.part(worker)
+            .scrubbed
+            .fetch_add(count, Ordering::Relaxed);
     }
 
     /// Moves the count of connections in `state` by `delta`.
@@ -156,6 +165,7 @@ impl SeriesTotals {
         self.busy += connections(ConnectionState::Busy);
         self.requests_in_flight += part.requests_in_flight.load(Ordering::Relaxed);
         self.breakers_open += part.breakers_open.load(Ordering::Relaxed);
+        self.scrubbed += part.scrubbed.load(Ordering::Relaxed);
         for slot in part.refusals.get().into_iter().flat_map(|slots| &**slots) {
             if let Some(reason) = slot.reason.get() {
                 *self.refused.entry(reason).or_default() += slot.count.load(Ordering::Relaxed);

@@ -38,6 +38,7 @@ mod resolve;
 mod authorize;
 mod admit;
 mod rewrite;
+mod scrub;
 mod outbound;
 mod forward;
 mod io;
@@ -182,6 +183,7 @@ async fn carry(
         (permit, body)
     };
     let credential = obtain(&permit, observation).await?;
+    let mask = scrub::mask(&credential, &permit.entry().connector);
     let upload = body.upload().cloned();
     let injected = Injected {
         credential,
@@ -198,6 +200,7 @@ async fn carry(
     Ok(Some(Carried {
         answer,
         upload,
+        mask,
         permit,
     }))
 }

@@ -172,6 +172,19 @@ impl Observation {
         self.bytes_sent += u64::try_from(count).unwrap_or(u64::MAX);
     }
 
+    /// The credential was masked in the answer, this often. An origin that repeats it is worth a
+    /// word now and then.
+    pub(crate) fn masked(&self, count: u64) {
+        let Some(entry) = self.entry.as_ref().filter(|_| count > 0) else {
+            return;
+        };
+        entry.state.series.scrubbed(self.worker.index, count);
+        if entry.state.echo.is_news(self.worker.clock().monotonic()) {
+            let connector = &entry.connector.id;
+            tracing::warn!(%connector, "the resource domain repeats the credential it is sent; it was masked");
+        }
+    }
+
     /// The connector's ID, once it is known.
     pub(crate) fn connector(&self) -> Option<&str> {
         let entry = self.entry.as_ref()?;

@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //!
-//! An origin's body passes through unchanged. [`Relay`] owns everything an exchange holds (the
-//! connection, the place in flight, the observation); dropping it settles all of them.
+//! An origin's body passes through unchanged, but for a credential that is masked. [`Relay`] owns
+//! everything an exchange holds (the connection, the place in flight, the observation); dropping it
+//! settles all of them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use hyper::body::Incoming;
 use super::lease::Lease;
 use super::observe::Observation;
 use super::outbound::{Upload, UploadState, keep_trailers};
+use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
 
 /// The body of every answer.
@@ -36,7 +38,7 @@ enum Source {
 /// An answer's body and what it holds.
 #[derive(Debug)]
 pub(crate) struct FromOrigin {
-    pub(crate) body: Incoming,
+    pub(crate) body: Scrubbed<Incoming>,
     /// The connection, until the answer is whole.
     pub(crate) lease: Option<Lease>,
     pub(crate) upload: Option<Arc<Upload>>,
@@ -89,7 +91,11 @@ impl Body for Relay {
         let this = &mut *self;
         let frame = match &mut this.source {
             Source::Problem(text) => text.take().map(|text| Ok(Frame::data(text))),
-            Source::Origin(origin) => ready!(origin.poll_frame(cx)),
+            Source::Origin(origin) => {
+                let frame = ready!(origin.poll_frame(cx));
+                this.observation.masked(origin.body.take_masked());
+                frame
+            }
         };
         match &frame {
             Some(Ok(frame)) => {

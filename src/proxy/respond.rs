@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! An origin's status passes through unchanged, and so do its fields but for what one connection
-//! alone is concerned with, session cookies, and a `Location` that leads back to the origin.
+//! alone is concerned with, session cookies, a `Location` that leads back to the origin, and the
+//! credential that the request carried.
 
 use std::sync::Arc;
 
@@ -20,8 +21,10 @@ use super::observe::Observation;
 use super::outbound::Upload;
 use super::relay::{FromOrigin, Relay};
 use super::rewrite;
+use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
 use crate::connector::{Connector, Cookies};
+use crate::credential::Mask;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -35,6 +38,8 @@ const CERTIFICATE_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-Cert
 pub(crate) struct Carried {
     pub(crate) answer: Answer,
     pub(crate) upload: Option<Arc<Upload>>,
+    /// What of the answer is to be masked.
+    pub(crate) mask: Option<Arc<Mask>>,
     pub(crate) permit: Permit,
 }
 
@@ -47,12 +52,15 @@ pub(crate) fn relay(
     let Carried {
         answer: Answer { response, lease },
         upload,
+        mask,
         permit,
     } = carried;
     let connector = &permit.entry().connector;
     let (mut head, body) = response.into_parts();
     clean(&mut head.headers, connector);
     relocate(&mut head.headers, &permit);
+    let mut body = Scrubbed::new(&mut head.headers, body, mask, connector.scrub);
+    observation.masked(body.take_masked());
     head.version = http::Version::default();
     head.extensions.clear();
     let source = FromOrigin {

@@ -13,6 +13,7 @@ use super::authorize::Permit;
 use super::caller::Caller;
 use super::error::Refusal;
 use super::outbound::Outbound;
+use super::scrub;
 use crate::connector::{Cookies, Forwarded};
 use crate::credential::Credential;
 
@@ -153,7 +154,8 @@ pub(crate) fn rewrite(
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
     }
-    if let Credential::Field { name, value } = injected.credential {
+    if let Credential::Field { name, value, .. } = injected.credential {
+        scrub::ask_for_identity(&mut headers, connector);
         headers.insert(name, value);
     }
     let mut request = Request::new(body);

@@ -182,7 +182,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
 /// The value of `Authorization`, which must be marked sensitive.
 fn authorization(obtained: &Obtained) -> &str {
     match &obtained.credential {
-        Credential::Field { name, value } => {
+        Credential::Field { name, value, .. } => {
             assert_eq!(name, header::AUTHORIZATION);
             assert!(value.is_sensitive());
             value.to_str().expect("visible ASCII")

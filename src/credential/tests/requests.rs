@@ -375,7 +375,7 @@ async fn schemes_without_a_token_never_ask_for_one() {
 
         let carried = match &obtained.credential {
             Credential::None => None,
-            Credential::Field { name, value } => {
+            Credential::Field { name, value, .. } => {
                 assert!(value.is_sensitive());
                 Some((name.as_str(), value.to_str().expect("ASCII")))
             }
