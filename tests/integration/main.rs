@@ -43,6 +43,7 @@ mod refusals;
 mod reload;
 mod reload_settings;
 mod resolving;
+mod scrubbing;
 mod separation;
 mod serve;
 mod size_limits;
