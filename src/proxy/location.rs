@@ -29,11 +29,20 @@ fn on_origin<'a>(location: &'a str, permit: &Permit) -> Option<&'a str> {
     let authority = permit.entry().upstream.resource.origin().authority();
     let path_alone =
         || Some(location).filter(|text| text.starts_with('/') && !text.starts_with("//"));
-    location
-        .strip_prefix("https://")
-        .and_then(|rest| rest.strip_prefix(authority))
-        .filter(|path| path.is_empty() || path.starts_with(['/', '?']))
-        .or_else(path_alone)
+    behind(location, authority).or_else(path_alone)
+}
+
+/// What of `location` stands behind `https` and `authority`. The case of both is of no matter (RFC
+/// 3986 §6.2.2.1), and a default port may be written out (§6.2.3).
+fn behind<'a>(location: &'a str, authority: &str) -> Option<&'a str> {
+    let (scheme, rest) = location.split_once("://")?;
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (written, path) = rest.split_at(end);
+    let same = [Some(written), written.strip_suffix(":443")]
+        .into_iter()
+        .flatten()
+        .any(|written| written.eq_ignore_ascii_case(authority));
+    (scheme.eq_ignore_ascii_case("https") && same && !path.starts_with('#')).then_some(path)
 }
 
 /// The gateway's address of what is `path` on the origin. Nothing outside the base path has one,
@@ -74,4 +83,43 @@ fn holds_dots(reference: &str) -> bool {
 
 fn path_of(reference: &str) -> &str {
     reference.split(['?', '#']).next().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_origin_is_known_however_it_is_written() {
+        // RFC 3986 §6.2.2.1, §6.2.3.
+        for (location, authority) in [
+            ("https://api.example/x", "api.example"),
+            ("HTTPS://API.Example/x", "api.example"),
+            ("https://api.example:443/x", "api.example"),
+            ("https://[::1]:443/x", "[::1]"),
+            ("https://api.example:8443/x", "api.example:8443"),
+        ] {
+            assert_eq!(behind(location, authority), Some("/x"), "{location}");
+        }
+        assert_eq!(behind("https://api.example?q", "api.example"), Some("?q"));
+        assert_eq!(behind("https://api.example", "api.example"), Some(""));
+    }
+
+    #[test]
+    fn another_origin_is_no_part_of_ours() {
+        for location in [
+            "http://api.example/x",
+            "https://api.example.evil/x",
+            "https://api.example:8443/x",
+            "https://api.example:4443/x",
+            "https://api.example@evil.example/x",
+            "https://evil.example/https://api.example/x",
+            "https://user@api.example/x",
+            "//api.example/x",
+            "/https://api.example/x",
+            "https:/api.example/x",
+        ] {
+            assert_eq!(behind(location, "api.example"), None, "{location}");
+        }
+    }
 }

@@ -141,7 +141,9 @@ async fn located(base: &'static str, location: &'static str, by_field: bool) -> 
         base,
         ..Plan::answering(origin::whole(move |_| {
             let origin = format!("https://localhost:{}", told.get().unwrap());
-            Answer::status(302).field("location", &location.replace("{origin}", &origin))
+            let location = location.replace("{origin}", &origin);
+            let location = location.replace("{ORIGIN}", &origin.to_uppercase());
+            Answer::status(302).field("location", &location)
         }))
     })
     .await;
@@ -165,6 +167,7 @@ async fn a_location_behind_the_base_path_is_rewritten_to_the_gateways_address() 
     for base in BASES {
         for (location, by_path, by_field) in [
             ("{origin}/api/y?z#f", "/orders/y?z#f", "/y?z#f"),
+            ("{ORIGIN}/api/y", "/orders/y", "/y"),
             ("/api/y", "/orders/y", "/y"),
             ("{origin}/api", "/orders", "/"),
             ("/api?q", "/orders?q", "/?q"),
