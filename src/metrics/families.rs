@@ -128,6 +128,12 @@ pub(super) const UPSTREAM_CONNECTIONS: Family = family(
     &["connector", "state"],
     "Connections to origins open now, by state: idle, busy.",
 );
+pub(super) const TUNNELS: Family = family(
+    "attache_tunnels",
+    Kind::Gauge,
+    &["connector"],
+    "Upgraded connections open now, WebSocket for instance.",
+);
 pub(super) const CLIENT_CONNECTIONS: Family = family(
     "attache_client_connections",
     Kind::Gauge,
@@ -182,6 +188,7 @@ pub const FAMILIES: &[Family] = &[
     TOKEN_FAILING,
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,
+    TUNNELS,
     CLIENT_CONNECTIONS,
     DNS_LOOKUPS,
     CONFIG_RELOADS,

@@ -101,6 +101,7 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
     let mut connections = Rows::of(families::UPSTREAM_CONNECTIONS);
     let mut in_flight = Rows::of(families::CONNECTOR_REQUESTS_IN_FLIGHT);
     let mut breakers = Rows::of(families::BREAKER_OPEN);
+    let mut tunnels = Rows::of(families::TUNNELS);
     for (label, totals) in &all {
         in_flight.number(&[label], totals.requests_in_flight as f64);
         breakers.number(&[label], totals.breakers_open as f64);
@@ -118,8 +119,9 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
         scrubbed.number(&[label], totals.scrubbed as f64);
         connections.number(&[label, "idle"], totals.idle as f64);
         connections.number(&[label, "busy"], totals.busy as f64);
+        tunnels.number(&[label], totals.tunnels as f64);
     }
-    let gauges = [in_flight, breakers, connections];
+    let gauges = [in_flight, breakers, connections, tunnels];
     let rows = [requests, took, upstream, refused, scrubbed]
         .into_iter()
         .chain(gauges);

@@ -46,6 +46,7 @@ struct Part {
     requests_in_flight: AtomicI64,
     breakers_open: AtomicI64,
     scrubbed: AtomicU64,
+    tunnels: AtomicI64,
     refusals: OnceLock<Box<[Refusals; REASONS_MAX]>>,
 }
 
@@ -66,6 +67,7 @@ pub(super) struct SeriesTotals {
     pub(super) requests_in_flight: i64,
     pub(super) breakers_open: i64,
     pub(super) scrubbed: u64,
+    pub(super) tunnels: i64,
     pub(super) refused: BTreeMap<&'static str, u64>,
 }
 
@@ -136,6 +138,13 @@ impl Series {
         count.fetch_add(delta, Ordering::Relaxed);
     }
 
+    /// Moves the count of open tunnels by `delta`.
+    pub fn tunnel(&self, worker: usize, delta: i64) {
+        self.part(worker)
+            .tunnels
+            .fetch_add(delta, Ordering::Relaxed);
+    }
+
     fn part(&self, worker: usize) -> &Part {
         let part = self.parts.get(worker).unwrap_or(&self.parts[0]);
         part.get_or_init(Default::default)
@@ -166,6 +175,7 @@ impl SeriesTotals {
         self.requests_in_flight += part.requests_in_flight.load(Ordering::Relaxed);
         self.breakers_open += part.breakers_open.load(Ordering::Relaxed);
         self.scrubbed += part.scrubbed.load(Ordering::Relaxed);
+        self.tunnels += part.tunnels.load(Ordering::Relaxed);
         for slot in part.refusals.get().into_iter().flat_map(|slots| &**slots) {
             if let Some(reason) = slot.reason.get() {
                 *self.refused.entry(reason).or_default() += slot.count.load(Ordering::Relaxed);

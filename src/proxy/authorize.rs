@@ -9,6 +9,7 @@ use super::error::Refusal;
 use super::principal::Principal;
 use super::resolve::{Addressed, Route};
 use super::rewrite::{self, Via};
+use super::upgrade;
 use crate::directory::Entry;
 
 /// The proof that a request may go to its origin. Without one, nothing is forwarded.
@@ -17,6 +18,8 @@ pub(crate) struct Permit {
     route: Route,
     /// What was permitted.
     method: Method,
+    /// Where the protocol that the request may upgrade to stands in the connector's list.
+    upgrade: Option<usize>,
 }
 
 impl Permit {
@@ -38,6 +41,14 @@ impl Permit {
     /// The permitted method.
     pub(crate) fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// The protocol that the request asks for and may upgrade to, if it has no body.
+    pub(crate) fn upgrade(&self) -> Option<&str> {
+        let upgrades = &self.entry().connector.upgrades;
+        self.upgrade
+            .and_then(|index| upgrades.get(index))
+            .map(String::as_str)
     }
 }
 
@@ -81,8 +92,10 @@ pub(crate) fn authorize(
         return Err(Refusal::ConnectorInactive);
     }
     refuse_loops(&flow.headers, via)?;
+    let upgrade = upgrade::wanted(flow, &route.entry.connector.upgrades);
     Ok(Permit {
         route,
+        upgrade,
         method: flow.method.clone(),
     })
 }

@@ -3,9 +3,11 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use http::HeaderValue;
 
+use super::tunnel::Tunnel;
 use crate::clock::Clock;
 
 /// Who is at the other end of a client connection.
@@ -15,6 +17,8 @@ pub(crate) struct Caller {
     local: SocketAddr,
     certificate: Option<Box<[u8]>>,
     tls: bool,
+    /// What its connection turns into once the answer to the present request is out.
+    tunnel: Mutex<Option<Box<Tunnel>>>,
 }
 
 impl Caller {
@@ -25,6 +29,7 @@ impl Caller {
             local: socket.local_addr()?,
             certificate: None,
             tls: false,
+            tunnel: Mutex::default(),
         })
     }
 
@@ -35,6 +40,21 @@ impl Caller {
             tls: true,
             ..self
         }
+    }
+
+    /// Has the connection carry `tunnel` from the end of the present answer on.
+    pub(crate) fn leave_http(&self, tunnel: Box<Tunnel>) {
+        *self.lock() = Some(tunnel);
+    }
+
+    /// What the connection is to carry. Whoever serves it asks when HTTP has ended on it, however
+    /// it did: a tunnel knows its caller, so one that was left here would stay for ever.
+    pub(super) fn take_tunnel(&self) -> Option<Box<Tunnel>> {
+        self.lock().take()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Tunnel>>> {
+        self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {

@@ -1,19 +1,22 @@
 //! HTTP on a new stream to an origin, and the task that drives it.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::io::{Io, Meter, Patience, Signal};
-use super::lease::{Carrier, Link, STREAMS_MAX, Shared};
-use super::sweep::Side;
+use super::lease::{Bare, Carrier, Link, STREAMS_MAX, Shared};
+use super::sweep::{Registration, Side};
 use super::worker::Worker;
-use crate::connector::Upstream;
 use crate::dial::{Dialed, Protocol};
 use crate::directory::{ConnectionPermit, Entry};
 
@@ -39,34 +42,13 @@ pub(super) async fn open(
     dialed: Dialed,
     permit: ConnectionPermit,
 ) -> hyper::Result<Carrier> {
-    let (upstream, limits) = (&entry.upstream, &entry.connector.upstream);
-    let meter = Meter::new(worker.tick.clone());
-    let watch = worker.sweep.watch(&meter, patience(limits), Side::Upstream);
+    let (meter, watch) = watch(worker, entry);
+    let resolved_at = dialed.resolved_at;
     let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
-    let born = birth(
-        dialed.resolved_at,
-        worker.clock().monotonic(),
-        limits.age_max,
-    );
-    let link = |task| Link {
-        pool: upstream.pool,
-        retired: upstream.retired.clone(),
-        owner: Arc::clone(&entry.state),
-        home: Arc::clone(worker),
-        meter: Arc::clone(&meter),
-        task,
-        born,
-        age_max: limits.age_max,
-        idle_timeout: limits.idle_timeout,
-    };
+    let link = |task| link(worker, entry, &meter, (task, resolved_at));
     match dialed.protocol {
         Protocol::Http11 => {
-            let (sender, connection) = http1::Builder::new()
-                .max_headers(ANSWER_FIELDS_MAX)
-                .max_header_size(ANSWER_HEAD_BYTES_MAX as usize)
-                .max_buf_size(BUFFER_BYTES_MAX)
-                .handshake(io)
-                .await?;
+            let (sender, connection) = http1_builder().handshake(io).await?;
             let task = drive(connection, &meter, |_| {}, (permit, watch));
             Ok(Carrier::Http1 {
                 sender,
@@ -95,22 +77,101 @@ pub(super) async fn open(
     }
 }
 
-/// Between requests the pool decides how long a connection lives, and the answer's head has an exact
-/// limit of its own; only an origin that takes nothing is the sweep's matter.
-fn patience(limits: &Upstream) -> Patience {
-    Patience {
-        handshake: Duration::MAX,
-        head: Duration::MAX,
-        idle: Duration::MAX,
-        write: limits.stall_timeout,
-    }
-}
-
 /// From when a connection's age counts: from the look-up of its address, so that a change of address
 /// is followed within `age_max`; but not by more than half of it, lest an old answer make every
 /// connection a short one.
 fn birth(resolved_at: Duration, now: Duration, age_max: Duration) -> Duration {
     resolved_at.max(now.saturating_sub(age_max / 2))
+}
+
+/// Puts HTTP/1.1 on a stream for one request alone. If both sides leave HTTP with it, the stream
+/// comes back through the receiver.
+pub(super) async fn open_alone(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+    dialed: Dialed,
+    permit: ConnectionPermit,
+) -> hyper::Result<(Carrier, oneshot::Receiver<Bare>)> {
+    let (meter, watch) = watch(worker, entry);
+    let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
+    let (sender, mut connection) = http1_builder().handshake(io).await?;
+    let (give, bare) = oneshot::channel();
+    let task = {
+        let meter = Arc::clone(&meter);
+        tokio::spawn(async move {
+            let ended = poll_fn(|cx| match meter.asked(cx) {
+                Signal::Close | Signal::Stop => Poll::Ready(false),
+                Signal::None | Signal::Drain => {
+                    Pin::new(&mut connection).poll(cx).map(|end| end.is_ok())
+                }
+            });
+            // hyper forgets what it has not written yet when it gives a stream back.
+            if ended.await && !meter.is_blocked() {
+                let parts = connection.into_parts();
+                // Nobody takes it where HTTP was spoken to the end.
+                drop(give.send(Bare {
+                    io: parts.io.into_inner(),
+                    read_ahead: parts.read_buf,
+                    meter,
+                    _held: (permit, watch),
+                }));
+            }
+        })
+    };
+    let link = link(
+        worker,
+        entry,
+        &meter,
+        (task.abort_handle(), dialed.resolved_at),
+    );
+    Ok((Carrier::Http1 { sender, link }, bare))
+}
+
+/// A new connection's meter, in the sweep.
+///
+/// Between requests the pool decides how long a connection lives, and the answer's head has an
+/// exact limit of its own; only an origin that takes nothing is the sweep's matter.
+fn watch(worker: &Arc<Worker>, entry: &Entry) -> (Arc<Meter>, Registration) {
+    let meter = Meter::new(worker.tick.clone());
+    let patience = Patience {
+        handshake: Duration::MAX,
+        head: Duration::MAX,
+        idle: Duration::MAX,
+        write: entry.connector.upstream.stall_timeout,
+    };
+    let watch = worker.sweep.watch(&meter, patience, Side::Upstream);
+    (meter, watch)
+}
+
+/// What a new connection is, driven by `task` since its origin's name was looked up.
+fn link(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+    meter: &Arc<Meter>,
+    (task, resolved_at): (AbortHandle, Duration),
+) -> Link {
+    let limits = &entry.connector.upstream;
+    let now = worker.clock().monotonic();
+    Link {
+        pool: entry.upstream.pool,
+        retired: entry.upstream.retired.clone(),
+        owner: Arc::clone(&entry.state),
+        home: Arc::clone(worker),
+        meter: Arc::clone(meter),
+        task,
+        born: birth(resolved_at, now, limits.age_max),
+        age_max: limits.age_max,
+        idle_timeout: limits.idle_timeout,
+    }
+}
+
+fn http1_builder() -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    builder
+        .max_headers(ANSWER_FIELDS_MAX)
+        .max_header_size(ANSWER_HEAD_BYTES_MAX as usize)
+        .max_buf_size(BUFFER_BYTES_MAX);
+    builder
 }
 
 /// Drives `connection` until it ends or the sweep says so, and lets `note` look at it each time it
@@ -129,8 +190,8 @@ where
     let task = tokio::spawn(async move {
         let _held = held;
         tokio::pin!(connection);
-        std::future::poll_fn(|cx| match meter.asked(cx) {
-            Signal::Close | Signal::Stop => std::task::Poll::Ready(()),
+        poll_fn(|cx| match meter.asked(cx) {
+            Signal::Close | Signal::Stop => Poll::Ready(()),
             // How a connection ended is told to the request it carried, if it carried one.
             Signal::None | Signal::Drain => {
                 let polled = connection.as_mut().poll(cx).map(drop);

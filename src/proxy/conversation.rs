@@ -146,21 +146,34 @@ impl Conversation {
         self.meter.greeted();
         let (worker, meter) = (Arc::clone(&self.worker), Arc::clone(&self.meter));
         let (caller, limits) = (Arc::new(caller), &self.settings.limits);
+        let called = Arc::clone(&caller);
         let service = hyper::service::service_fn(move |request| {
             // An async block would hold the future twice.
-            serve(worker.clone(), caller.clone(), meter.clone(), request).map(Ok::<_, Infallible>)
+            serve(worker.clone(), called.clone(), meter.clone(), request).map(Ok::<_, Infallible>)
         });
+        let (worker, meter) = (Arc::clone(&self.worker), Arc::clone(&self.meter));
         let io = Io::new(stream, replay, Arc::clone(&self.meter));
         match version {
             Version::Http11 => {
                 let io = TokioIo::new(io.of_http1_client(Arc::clone(malformed)));
-                let connection = http1_builder(limits).serve_connection(io, service);
-                attend(connection, &self.meter, None)
+                let mut connection = Box::pin(http1_builder(limits).serve_connection(io, service));
+                Box::pin(async move {
+                    let ended = attend(connection.as_mut(), &meter, None).await;
+                    let tunnel = caller.take_tunnel();
+                    if let (Ok(()), Some(tunnel)) = (&ended, tunnel) {
+                        let parts = Pin::into_inner(connection).into_parts();
+                        let client = parts.io.into_inner().into_tunnel(parts.read_buf);
+                        // Boxed: nearly all connections never carry one.
+                        Box::pin(tunnel.carry(&worker, client, &meter)).await;
+                    }
+                    ended
+                })
             }
             Version::Http2 => {
-                let connection = http2_builder(limits).serve_connection(TokioIo::new(io), service);
+                let io = TokioIo::new(io);
+                let mut connection = Box::pin(http2_builder(limits).serve_connection(io, service));
                 let farewell = http2::Connection::graceful_shutdown;
-                attend(connection, &self.meter, Some(farewell))
+                Box::pin(async move { attend(connection.as_mut(), &meter, Some(farewell)).await })
             }
         }
     }
@@ -242,13 +255,15 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
 /// HTTP/2 says `farewell` (RFC 9113 §6.8) once, when it drains and before it is closed for idling:
 /// a request that is on the wire by then is still answered. HTTP/1.1 has none but an answer's
 /// `Connection: close`; shutting it down here would drop a request that is on the wire.
-fn attend<C>(connection: C, meter: &Arc<Meter>, mut farewell: Option<fn(Pin<&mut C>)>) -> Served
+async fn attend<C>(
+    mut connection: Pin<&mut C>,
+    meter: &Meter,
+    mut farewell: Option<fn(Pin<&mut C>)>,
+) -> hyper::Result<()>
 where
-    C: Future<Output = hyper::Result<()>> + Send + 'static,
+    C: Future<Output = hyper::Result<()>>,
 {
-    let mut connection = Box::pin(connection);
-    let meter = Arc::clone(meter);
-    Box::pin(poll_fn(move |cx| {
+    poll_fn(|cx| {
         match meter.asked(cx) {
             Signal::Close => {
                 let idle = meter.carries_nothing();
@@ -278,5 +293,6 @@ where
             Signal::None => {}
         }
         connection.as_mut().poll(cx)
-    }))
+    })
+    .await
 }

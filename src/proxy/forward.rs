@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use http::uri::{Parts, Scheme};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
+use http::{HeaderValue, Method, Request, Response, Uri, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
@@ -19,6 +19,7 @@ use super::lease::Lease;
 use super::outbound::{Outbound, Upload, UploadState};
 use super::pool::{self, CheckoutError};
 use super::rewrite;
+use super::upgrade;
 use super::worker::Worker;
 use crate::connector::Upstream;
 use crate::dial::Protocol;
@@ -42,12 +43,19 @@ pub(crate) async fn forward(
 ) -> Result<Answer, Refusal> {
     let entry = permit.entry();
     let upload = request.body().upload().cloned();
+    // An upgrade's body would be read twice: as the request's, and as the other protocol's.
+    let upgrade = permit.upgrade().filter(|_| request.body().is_end_stream());
     let mut retries = 0;
     loop {
-        let mut lease = pool::checkout(worker, entry)
-            .await
-            .map_err(|error| not_connected(error, entry))?;
+        let lease = match upgrade {
+            None => pool::checkout(worker, entry).await,
+            Some(_) => Box::pin(pool::checkout_alone(worker, entry)).await,
+        };
+        let mut lease = lease.map_err(|error| not_connected(error, entry))?;
         address(&mut request, entry, lease.protocol())?;
+        if let Some(protocol) = upgrade {
+            upgrade::say(request.headers_mut(), protocol)?;
+        }
         let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
         let sent = send(&mut lease, request, upload.as_deref(), limits).await;
@@ -56,7 +64,7 @@ pub(crate) async fn forward(
             blame(upload.as_deref(), silent)
         });
         let mut failure = match sent? {
-            Ok(response) if response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+            Ok(response) if upgrade::is_unasked(&response, upgrade) => {
                 return Err(Refusal::UnaskedUpgrade);
             }
             Ok(response) => return Ok(Answer { response, lease }),

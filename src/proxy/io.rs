@@ -202,6 +202,11 @@ impl Meter {
         self.signal.load(Ordering::Acquire) == Signal::Stop as u8
     }
 
+    /// Whether something waits to be written that the peer does not take.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Ordering::Relaxed) > 0
+    }
+
     /// Takes a request to close back, for a connection that was idle when it was made and has read
     /// a request since.
     pub(crate) fn keep_open(&self) {
@@ -289,6 +294,17 @@ impl<S> Io<S> {
     /// client's stream waits for the answer, and bytes after an answer begin another head.
     pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
         self.malformed = Some(malformed);
+        self
+    }
+
+    /// Makes this one side of a tunnel, in which `read_ahead` comes first: what was read while
+    /// HTTP was spoken and is none. The end of the stream is told as it comes.
+    pub(crate) fn into_tunnel(mut self, read_ahead: Bytes) -> Self {
+        self.malformed = None;
+        self.replay = match self.replay.is_empty() {
+            true => read_ahead,
+            false => [read_ahead, self.replay].concat().into(),
+        };
         self
     }
 

@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
+use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::io::Meter;
+use super::io::{Io, Meter};
 use super::outbound::Outbound;
 use super::pool::Idle;
+use super::sweep::Registration;
 use super::worker::Worker;
-use crate::dial::Protocol;
-use crate::directory::{ConnectorState, Entry, PoolId, Retired};
+use crate::dial::{Protocol, Stream};
+use crate::directory::{ConnectionPermit, ConnectorState, Entry, PoolId, Retired};
 use crate::metrics::ConnectionState;
 
 /// Requests sent side by side on one HTTP/2 connection; fewer where the origin says so
@@ -34,6 +37,18 @@ pub(crate) struct Lease {
     busy: Option<Gauge>,
     state: Arc<ConnectorState>,
     worker: usize,
+    /// Where the stream of a connection of its own comes back once both sides have left HTTP.
+    alone: Option<Box<oneshot::Receiver<Bare>>>,
+}
+
+/// A stream to an origin that has left HTTP, and what its connection held.
+#[derive(Debug)]
+pub(crate) struct Bare {
+    pub(super) io: Io<Stream>,
+    /// What the origin sent behind its answer's head.
+    pub(super) read_ahead: Bytes,
+    pub(super) meter: Arc<Meter>,
+    pub(super) _held: (ConnectionPermit, Registration),
 }
 
 #[derive(Debug)]
@@ -55,7 +70,25 @@ impl Lease {
             busy,
             state,
             worker: worker.index,
+            alone: None,
         }
+    }
+
+    /// A connection that carries one request and is lent to no other.
+    pub(super) fn alone(
+        (carrier, bare): (Carrier, oneshot::Receiver<Bare>),
+        entry: &Entry,
+        worker: &Arc<Worker>,
+    ) -> Self {
+        let mut lease = Self::new(carrier, entry, worker);
+        lease.alone = Some(Box::new(bare));
+        lease
+    }
+
+    /// The stream, once both sides have left HTTP; `None` if it is gone. The connection counts as
+    /// busy until the lease is dropped.
+    pub(crate) async fn bare(&mut self) -> Option<Bare> {
+        self.alone.take()?.await.ok()
     }
 
     /// The version the connection speaks.
@@ -120,7 +153,8 @@ impl Lease {
         match self.carrier.take() {
             Some(Carrier::Http1 { sender, link }) => {
                 let home = Arc::clone(&link.home);
-                if !sender.is_closed() && !home.is_stopping() {
+                let shared = self.alone.is_none();
+                if shared && !sender.is_closed() && !home.is_stopping() {
                     self.busy = None;
                     let gauge = Gauge::new(ConnectionState::Idle, &self.state, self.worker);
                     let since = home.clock().monotonic();

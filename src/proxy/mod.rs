@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
-use http::{HeaderValue, Request, Response, Version, header, request};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
 use hyper::body::{Body, Incoming};
 
 use crate::clock::Clock;
@@ -41,6 +41,7 @@ mod rewrite;
 mod scrub;
 mod outbound;
 mod forward;
+mod upgrade;
 mod io;
 mod sweep;
 mod stall;
@@ -50,6 +51,7 @@ mod lease;
 mod respond;
 mod location;
 mod relay;
+mod tunnel;
 mod malformed;
 pub mod error;
 
@@ -131,6 +133,10 @@ async fn answer(
     let mut close = worker.plane().is_draining();
     let mut response = match carried {
         Ok(None) => respond::last_hop(observation),
+        Ok(Some(carried)) if carried.switches() => {
+            observation.answered(StatusCode::SWITCHING_PROTOCOLS);
+            return tunnel::open(carried, &worker, &caller, observation);
+        }
         Ok(Some(carried)) => {
             observation.answered(carried.answer.response.status());
             let taking = (version == Version::HTTP_2).then(|| Taking::new(&meter));

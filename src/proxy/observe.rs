@@ -45,6 +45,8 @@ pub(crate) struct Observation {
     error: Option<Box<str>>,
     version: Version,
     upload: Option<Arc<Upload>>,
+    /// Of a tunnel, what the flow sent through it.
+    bytes_tunnelled: u64,
     bytes_sent: u64,
     place: Option<Place>,
     /// The place among its connector's.
@@ -78,6 +80,7 @@ impl Observation {
             error: None,
             version: flow.version,
             upload: None,
+            bytes_tunnelled: 0,
             bytes_sent: 0,
             place: None,
             berth: None,
@@ -185,6 +188,12 @@ impl Observation {
         }
     }
 
+    /// A tunnel has carried so much so far, in bytes to the origin and to the flow.
+    pub(crate) fn tunnelled(&mut self, to_origin: u64, to_flow: u64) {
+        self.bytes_tunnelled = to_origin;
+        self.bytes_sent = to_flow;
+    }
+
     /// The connector's ID, once it is known.
     pub(crate) fn connector(&self) -> Option<&str> {
         let entry = self.entry.as_ref()?;
@@ -230,7 +239,10 @@ impl Observation {
             cause: self.error.take(),
             duration: took,
             upstream_duration: self.upstream_took,
-            request_bytes: self.upload.as_ref().map_or(0, |upload| upload.bytes()),
+            request_bytes: self
+                .upload
+                .as_ref()
+                .map_or(self.bytes_tunnelled, |upload| upload.bytes()),
             response_bytes: self.bytes_sent,
             peer: self.caller.peer(),
             protocol: self.version,

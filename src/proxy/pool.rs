@@ -19,12 +19,13 @@ use std::time::Duration;
 use hyper::client::conn::http1;
 use tokio::sync::Notify;
 
-use super::connect::open;
+use super::connect::{open, open_alone};
 use super::lease::{Carrier, Gauge, Lease, Link, Shared};
 use super::outbound::Outbound;
 use super::worker::Worker;
-use crate::dial::{DialError, Protocol};
-use crate::directory::{ConnectionPermit, Entry, PoolId};
+use crate::dial::{DialError, Dialed, Protocol};
+use crate::directory::{ConnectionPermit, ConnectorState, Entry, PoolId};
+use crate::tls::client::ClientTls;
 
 /// The most idle connections a worker keeps; the least recently used goes first.
 const IDLE_CONNECTIONS_MAX: usize = 4096;
@@ -75,6 +76,45 @@ pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Leas
     // waiting and dialling take.
     let carrier = Box::pin(wait_or_dial(worker, entry)).await?;
     Ok(Lease::new(carrier, entry, worker))
+}
+
+/// Dials a connection for one request alone, over HTTP/1.1 whatever the origin prefers. It is never
+/// lent to another request, however this one ends.
+pub(crate) async fn checkout_alone(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+) -> Result<Lease, CheckoutError> {
+    let began = worker.clock().monotonic();
+    let limits = &entry.connector.upstream;
+    let look = || {
+        let permit = entry.state.try_connect(limits.connections_max);
+        if permit.is_none() {
+            // What lies idle serves others too, but holds a place that is needed now.
+            close_idle(worker, entry);
+        }
+        permit
+    };
+    let waiting = entry.state.wait_until(look);
+    let Ok(permit) = tokio::time::timeout(limits.connect_timeout, waiting).await else {
+        return Err(CheckoutError::NoneFree);
+    };
+    let took = worker.clock().monotonic().saturating_sub(began);
+    let left = limits.connect_timeout.saturating_sub(took);
+    let dialed = reach(worker, entry, &entry.upstream.tls.without_http2(), left).await?;
+    let opened = open_alone(worker, entry, dialed, permit).await;
+    let opened = opened.map_err(|error| not_spoken(entry, error))?;
+    Ok(Lease::alone(opened, entry, worker))
+}
+
+/// Closes the connection that lies idle longest on `entry`'s account, if there is one.
+fn close_idle(worker: &Arc<Worker>, entry: &Entry) {
+    let lane = entry.upstream.pool;
+    let closed = worker.pool.close_idle(lane, &entry.state);
+    if !closed {
+        worker
+            .siblings()
+            .any(|other| other.pool.close_idle(lane, &entry.state));
+    }
 }
 
 /// Gets a connection that is not there yet, within `upstream.connect` in all.
@@ -141,23 +181,35 @@ async fn dial(
 ) -> Result<Carrier, CheckoutError> {
     let upstream = &entry.upstream;
     let _dialing = Dialing::begin(&worker.pool, upstream.pool);
-    let policy = worker.directory().current().settings.policy.clone();
-    let dialed = worker
-        .dialer()
-        .dial(upstream.resource.origin(), &upstream.tls, &policy, limit)
-        .await
-        .map_err(CheckoutError::Dial)?;
+    let dialed = reach(worker, entry, &upstream.tls, limit).await?;
     worker.pool.learn(upstream.pool, dialed.protocol);
-    let carrier = open(worker, entry, dialed, permit).await.map_err(|error| {
-        CheckoutError::Dial(DialError::Tls {
-            host: upstream.resource.origin().host(),
-            source: std::io::Error::other(error),
-        })
-    })?;
+    let opened = open(worker, entry, dialed, permit).await;
+    let carrier = opened.map_err(|error| not_spoken(entry, error))?;
     if let Carrier::Http2(shared) = &carrier {
         worker.pool.share(upstream.pool, Arc::clone(shared));
     }
     Ok(carrier)
+}
+
+/// Dials `entry`'s origin under the address rules of this moment.
+async fn reach(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+    tls: &ClientTls,
+    limit: Duration,
+) -> Result<Dialed, CheckoutError> {
+    let policy = worker.directory().current().settings.policy.clone();
+    let dialing = worker
+        .dialer()
+        .dial(entry.upstream.resource.origin(), tls, &policy, limit);
+    dialing.await.map_err(CheckoutError::Dial)
+}
+
+fn not_spoken(entry: &Entry, error: hyper::Error) -> CheckoutError {
+    CheckoutError::Dial(DialError::Tls {
+        host: entry.upstream.resource.origin().host(),
+        source: std::io::Error::other(error),
+    })
 }
 
 impl Pool {
@@ -198,6 +250,21 @@ impl Pool {
             self.drop_oldest(&mut lanes);
         }
         lanes.entry(idle.link.pool).or_default().idle.push(idle);
+    }
+
+    /// Closes the connection of `lane` that lies idle longest on `owner`'s account, if there is one.
+    fn close_idle(&self, lane: PoolId, owner: &Arc<ConnectorState>) -> bool {
+        let mut lanes = self.lock();
+        let Some(lane) = lanes.get_mut(&lane) else {
+            return false;
+        };
+        let owned = |idle: &Idle| Arc::ptr_eq(&idle.link.owner, owner);
+        let Some(oldest) = lane.idle.iter().position(owned) else {
+            return false;
+        };
+        lane.idle.remove(oldest);
+        self.idle.fetch_sub(1, Ordering::Relaxed);
+        true
     }
 
     /// Makes room: the connection that lay idle longest goes.

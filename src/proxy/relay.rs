@@ -24,7 +24,8 @@ use super::stall::{Stall, Taking};
 #[derive(Debug)]
 pub(crate) struct Relay {
     source: Source,
-    observation: Observation,
+    /// Of a request that both sides left HTTP with, the tunnel has it.
+    observation: Option<Observation>,
 }
 
 #[derive(Debug)]
@@ -68,7 +69,15 @@ impl Relay {
     pub(crate) fn own(text: Option<Bytes>, observation: Observation) -> Self {
         Self {
             source: Source::Problem(text),
-            observation,
+            observation: Some(observation),
+        }
+    }
+
+    /// Nothing: what follows is no body.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            source: Source::Problem(None),
+            observation: None,
         }
     }
 
@@ -76,10 +85,11 @@ impl Relay {
     pub(crate) fn of_origin(origin: FromOrigin, observation: Observation) -> Self {
         Self {
             source: Source::Origin(Box::new(origin)),
-            observation,
+            observation: Some(observation),
         }
     }
 }
+
 impl Body for Relay {
     type Data = Bytes;
     type Error = Broken;
@@ -93,18 +103,17 @@ impl Body for Relay {
             Source::Problem(text) => text.take().map(|text| Ok(Frame::data(text))),
             Source::Origin(origin) => {
                 let frame = ready!(origin.poll_frame(cx));
-                this.observation.masked(origin.body.take_masked());
+                if let Some(observation) = &this.observation {
+                    observation.masked(origin.body.take_masked());
+                }
                 frame
             }
         };
-        match &frame {
-            Some(Ok(frame)) => {
-                if let Some(data) = frame.data_ref() {
-                    this.observation.sent(data.len());
-                }
+        if let (Some(frame), Some(observation)) = (&frame, &mut this.observation) {
+            match frame {
+                Ok(frame) => observation.sent(frame.data_ref().map_or(0, Bytes::len)),
+                Err(error) => observation.broke_off(error),
             }
-            Some(Err(error)) => this.observation.broke_off(error),
-            None => {}
         }
         Poll::Ready(frame)
     }

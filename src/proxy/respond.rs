@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
 use serde::Serialize;
 
 use super::authorize::Permit;
@@ -43,6 +43,13 @@ pub(crate) struct Carried {
     pub(crate) permit: Permit,
 }
 
+impl Carried {
+    /// Whether both sides leave HTTP: `forward` lets no 101 pass that was not asked for.
+    pub(crate) fn switches(&self) -> bool {
+        self.answer.response.status() == StatusCode::SWITCHING_PROTOCOLS
+    }
+}
+
 /// Passes an origin's answer on.
 pub(crate) fn relay(
     carried: Carried,
@@ -55,14 +62,11 @@ pub(crate) fn relay(
         mask,
         permit,
     } = carried;
-    let connector = &permit.entry().connector;
     let (mut head, body) = response.into_parts();
-    clean(&mut head.headers, connector);
-    relocate(&mut head.headers, &permit);
+    pass_on(&mut head, &permit);
+    let connector = &permit.entry().connector;
     let mut body = Scrubbed::new(&mut head.headers, body, mask, connector.scrub);
     observation.masked(body.take_masked());
-    head.version = http::Version::default();
-    head.extensions.clear();
     let source = FromOrigin {
         body,
         lease: Some(lease),
@@ -72,6 +76,14 @@ pub(crate) fn relay(
         bytes_left: connector.bulkhead.response_body_bytes_max,
     };
     Response::from_parts(head, Relay::of_origin(source, observation))
+}
+
+/// Makes an origin's head fit to be seen by the flow.
+pub(super) fn pass_on(head: &mut response::Parts, permit: &Permit) {
+    clean(&mut head.headers, &permit.entry().connector);
+    relocate(&mut head.headers, permit);
+    head.version = http::Version::default();
+    head.extensions.clear();
 }
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1) and session cookies, which are

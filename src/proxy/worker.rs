@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::Plane;
 use super::caller::RequestIds;
@@ -38,7 +38,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 pub(crate) enum Message {
     /// A client has connected.
     Connected(TcpStream, Open),
-    /// No connector uses these pools any more.
+    /// Something was published, after which no connector uses these pools any more.
     Retired(Arc<[PoolId]>),
     /// Say on every connection that no more requests are welcome.
     Drain,
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     pub(crate) pool: Pool,
     pub(crate) sweep: Arc<Sweep>,
     pub(crate) tick: Tick,
+    /// Told when something was published: what is permitted may have changed.
+    pub(super) published: Notify,
     plane: Arc<Plane>,
     /// Weak, or workers would keep each other, and the secrets they can reach, for ever.
     siblings: OnceLock<Box<[Weak<Worker>]>>,
@@ -80,6 +82,7 @@ impl Worker {
             pool: Pool::default(),
             sweep: Arc::new(Sweep::default()),
             tick: Tick::default(),
+            published: Notify::new(),
             plane,
             siblings: OnceLock::new(),
             closing_idle: AtomicBool::new(false),
@@ -158,7 +161,10 @@ impl Worker {
                     let worker = Arc::clone(&self);
                     tokio::spawn(conversation::converse(worker, socket, open));
                 }
-                Some(Message::Retired(pools)) => self.pool.retire(&pools),
+                Some(Message::Retired(pools)) => {
+                    self.pool.retire(&pools);
+                    self.published.notify_waiters();
+                }
                 Some(Message::Drain) => self.sweep.signal_clients(Signal::Drain),
                 Some(Message::CloseIdle) => {
                     self.closing_idle.store(true, Ordering::Release);

@@ -108,6 +108,16 @@ impl ClientTls {
         self.generation
     }
 
+    /// The same identity, offering HTTP/1.1 alone: HTTP/2 has no upgrades (RFC 9113 §8.6).
+    pub(crate) fn without_http2(&self) -> Self {
+        let mut config = ClientConfig::clone(&self.config);
+        config.alpn_protocols = vec![ALPN_HTTP11.to_vec()];
+        Self {
+            config: Arc::new(config),
+            generation: self.generation,
+        }
+    }
+
     pub(crate) fn config(&self) -> Arc<ClientConfig> {
         Arc::clone(&self.config)
     }

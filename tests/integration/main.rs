@@ -53,4 +53,6 @@ mod time_limits;
 mod token_edits;
 mod token_endpoint;
 mod tokens;
+mod tunnels;
+mod upgrades;
 mod walls;

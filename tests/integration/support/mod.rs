@@ -30,6 +30,7 @@ pub(crate) mod names;
 pub(crate) mod neighbours;
 pub(crate) mod oidc;
 pub(crate) mod origin;
+pub(crate) mod passage;
 pub(crate) mod pki;
 pub(crate) mod raw;
 pub(crate) mod sample;

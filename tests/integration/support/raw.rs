@@ -45,9 +45,22 @@ impl RawOrigin {
         stream
     }
 
+    /// The next connection, after a handshake in which HTTP/1.1 alone is offered.
+    pub(crate) async fn accept_http1(&self) -> Wire {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        let tcp = self.accept_tcp().await;
+        let handshake = TlsAcceptor::from(Arc::new(config)).accept(tcp);
+        Wire::over(within("a handshake", handshake).await.unwrap())
+    }
+
     /// The next connection, after the handshake.
     pub(crate) async fn accept(&self) -> Wire {
-        let tcp = self.accept_tcp().await;
+        self.shake_hands(self.accept_tcp().await).await
+    }
+
+    /// A connection that was accepted, after the handshake.
+    pub(crate) async fn shake_hands(&self, tcp: TcpStream) -> Wire {
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp);
         Wire::over(within("a handshake", handshake).await.unwrap())
     }

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -101,6 +102,40 @@ impl Wire {
                 stream = Stream::Ended;
             }
         }
+    }
+
+    /// The next `count` bytes.
+    pub(crate) async fn bytes(&mut self, count: usize) -> Vec<u8> {
+        while self.read.len() < count {
+            let missing = count - self.read.len();
+            assert!(self.fill().await > 0, "ended {missing} bytes too soon");
+        }
+        self.read.drain(..count).collect()
+    }
+
+    /// Whether a byte is there already.
+    pub(crate) fn has_more(&mut self) -> bool {
+        let read = self.stream.read_buf(&mut self.read).now_or_never();
+        !self.read.is_empty() || read.is_some()
+    }
+
+    /// Reads whatever comes, to the end; whether that was the other side's own word (TLS has one,
+    /// RFC 8446 §6.1) and not a reset or a mere close.
+    pub(crate) async fn ends_properly(&mut self) -> bool {
+        loop {
+            let reading = self.stream.read_buf(&mut self.read);
+            match within("an end", reading).await {
+                Ok(0) => return true,
+                Ok(_) => {}
+                Err(_) => return false,
+            }
+        }
+    }
+
+    /// The stream itself; nothing of it may have been read ahead.
+    pub(crate) fn into_stream(self) -> Box<dyn ReadWrite> {
+        assert!(self.read.is_empty(), "read ahead: {:?}", self.read);
+        self.stream
     }
 
     /// Whether the other side has closed without another byte; waits until it has done either.

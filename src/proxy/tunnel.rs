@@ -1,0 +1,239 @@
+//! Bytes both ways, once a flow and an origin have left HTTP (RFC 9110 §7.8): WebSocket (RFC 6455)
+//! for instance.
+//!
+//! # Shape
+//!
+//! `open` answers 101 and leaves a [`Tunnel`] with the caller; the task of the client's connection
+//! takes it when that answer is out and carries it. So a tunnel is a client connection like others:
+//! in the sweep, in the drain, in `limits.connections_max`. It is a request in flight until it ends.
+//!
+//! # Invariants
+//!
+//! Nothing that the flow sent behind its request reaches the origin before the origin's 101: hyper
+//! holds it, bounded by its buffer, and gives it back with the stream.
+//!
+//! The gateway writes nothing of its own into a tunnel. One that it has to end, or that broke off
+//! on one side, is closed without the other protocol's or TLS's farewell: what was sent so far must
+//! not look whole.
+//!
+//! A tunnel carries a credential's authority for as long as it lives, so it lives no longer than
+//! the connector grants it: it ends once the connector is removed, switched off, leads elsewhere,
+//! authenticates otherwise or lists the protocol no more. Other edits leave it alone.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::Duration;
+
+use http::{Response, header};
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
+
+use super::authorize::Permit;
+use super::caller::Caller;
+use super::forward::Answer;
+use super::io::{Io, Meter, Signal};
+use super::lease::Lease;
+use super::observe::Observation;
+use super::relay::Relay;
+use super::respond::{self, Carried};
+use super::stall::Stall;
+use super::upgrade;
+use super::worker::Worker;
+use crate::metrics::Series;
+
+/// What is held of either way's bytes while the other side does not take them.
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// A connection that both sides have left HTTP on.
+#[derive(Debug)]
+pub(crate) struct Tunnel {
+    observation: Observation,
+    permit: Permit,
+    lease: Lease,
+    _counted: Counted,
+}
+
+/// Why a tunnel was cut.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error("nothing went through the tunnel for {0:?}")]
+    Idle(Duration),
+    #[error("one side of the tunnel took nothing for too long")]
+    Stalled,
+    #[error("the tunnel was open when timeouts.drain was over")]
+    Draining,
+    #[error("the connector grants the tunnel no more")]
+    Withdrawn,
+    #[error("the tunnel broke off")]
+    BrokeOff(#[source] io::Error),
+    #[error("a side that took nothing left HTTP amid what it was told")]
+    Unwritten,
+}
+
+/// Answers 101 and has the caller's connection carry the tunnel when that is out.
+pub(crate) fn open(
+    carried: Carried,
+    worker: &Worker,
+    caller: &Caller,
+    observation: Observation,
+) -> Response<Relay> {
+    let Carried {
+        answer: Answer { response, lease },
+        permit,
+        ..
+    } = carried;
+    let (mut head, _) = response.into_parts();
+    respond::pass_on(&mut head, &permit);
+    // RFC 9110 §8.6: no 1xx says how long it is.
+    head.headers.remove(header::CONTENT_LENGTH);
+    if let Some(protocol) = permit.upgrade() {
+        // It went to the origin in the same way.
+        drop(upgrade::say(&mut head.headers, protocol));
+    }
+    let counted = Counted::new(&permit, worker);
+    caller.leave_http(Box::new(Tunnel {
+        observation,
+        permit,
+        lease,
+        _counted: counted,
+    }));
+    Response::from_parts(head, Relay::nothing())
+}
+
+impl Tunnel {
+    /// Carries bytes between `client`, whose meter is `near`, and the origin until both have said
+    /// all they had to say, or the tunnel is cut.
+    pub(super) async fn carry<S>(mut self: Box<Self>, worker: &Worker, client: Io<S>, near: &Meter)
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Err(cut) = self.try_carry(worker, client, near).await {
+            self.observation.broke_off(&cut);
+        }
+    }
+
+    async fn try_carry<S>(
+        &mut self,
+        worker: &Worker,
+        mut client: Io<S>,
+        near: &Meter,
+    ) -> Result<(), Cut>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let bare = self.lease.bare().await;
+        // hyper forgets what it has not written yet when it gives a stream back.
+        let Some(bare) = bare.filter(|_| !near.is_blocked()) else {
+            return Err(Cut::Unwritten);
+        };
+        let far = Arc::clone(&bare.meter);
+        let mut origin = bare.io.into_tunnel(bare.read_ahead);
+        let limit = self.permit.entry().connector.upstream.tunnel_idle_timeout;
+        let tally = Tally {
+            begun: (near.bytes_read(), far.bytes_read()),
+            meters: (near, &far),
+            observation: &mut self.observation,
+        };
+        let mut stall = Stall::new(limit);
+        let mut seen = tally.bytes();
+        let (held, here) = (BUFFER_BYTES, &mut client);
+        let mut copying = pin!(copy_bidirectional_with_sizes(here, &mut origin, held, held));
+        let mut moving = pin!(poll_fn(|cx| {
+            for meter in [near, &*far] {
+                match meter.asked(cx) {
+                    Signal::None | Signal::Drain => {}
+                    Signal::Close => return Poll::Ready(Err(Cut::Stalled)),
+                    Signal::Stop => return Poll::Ready(Err(Cut::Draining)),
+                }
+            }
+            if let Poll::Ready(ended) = copying.as_mut().poll(cx) {
+                return Poll::Ready(ended.map(drop).map_err(Cut::BrokeOff));
+            }
+            if seen != tally.bytes() {
+                seen = tally.bytes();
+                stall.moved();
+            }
+            ready!(stall.poll_over(cx));
+            Poll::Ready(Err(Cut::Idle(limit)))
+        }));
+        loop {
+            let mut published = pin!(worker.published.notified());
+            published.as_mut().enable();
+            if is_withdrawn(&self.permit, worker) {
+                return Err(Cut::Withdrawn);
+            }
+            tokio::select! {
+                biased;
+                ended = &mut moving => return ended,
+                () = published => {}
+            }
+        }
+    }
+}
+
+/// Whether what is published now would no longer grant what `permit` did.
+fn is_withdrawn(permit: &Permit, worker: &Worker) -> bool {
+    let (then, protocol) = (permit.entry(), permit.upgrade());
+    let snapshot = worker.directory().current();
+    let now = snapshot.entry(then.connector.id.as_str());
+    !now.is_some_and(|now| {
+        let listed = |name: &String| Some(name.as_str()) == protocol;
+        Arc::ptr_eq(now, then)
+            || (now.connector.enabled
+                && now.connector.upgrades.iter().any(listed)
+                && now.connector.kind == then.connector.kind
+                && now.upstream.pool == then.upstream.pool)
+    })
+}
+
+/// Tells the observation, when it is dropped, what has come from either side since the tunnel
+/// began.
+struct Tally<'a> {
+    begun: (u64, u64),
+    meters: (&'a Meter, &'a Meter),
+    observation: &'a mut Observation,
+}
+
+impl Tally<'_> {
+    /// Bytes from the flow and from the origin.
+    fn bytes(&self) -> (u64, u64) {
+        let since = |meter: &Meter, begun: u64| meter.bytes_read().saturating_sub(begun);
+        (
+            since(self.meters.0, self.begun.0),
+            since(self.meters.1, self.begun.1),
+        )
+    }
+}
+
+impl Drop for Tally<'_> {
+    fn drop(&mut self) {
+        let (from_flow, from_origin) = self.bytes();
+        self.observation.tunnelled(from_flow, from_origin);
+    }
+}
+
+/// Counts a tunnel as long as it is open.
+#[derive(Debug)]
+struct Counted {
+    series: Arc<Series>,
+    worker: usize,
+}
+
+impl Counted {
+    fn new(permit: &Permit, worker: &Worker) -> Self {
+        let series = Arc::clone(&permit.entry().state.series);
+        series.tunnel(worker.index, 1);
+        Self {
+            series,
+            worker: worker.index,
+        }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.series.tunnel(self.worker, -1);
+    }
+}
