@@ -112,10 +112,11 @@ impl Upload {
     }
 }
 
-/// Why a request's body ended early. The reason is in its [`Upload`].
+/// Why a request's body ended early. The reason is in its [`Upload`]; what hyper said of it lets an
+/// HTTP/2 origin hear the flow's own reason (RFC 9113 §7), CANCEL for instance.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body ended early")]
-pub(crate) struct BodyCut;
+pub(crate) struct BodyCut(#[source] Option<hyper::Error>);
 
 impl Outbound {
     /// The body of a request that arrives on the connection of `meter`.
@@ -195,8 +196,12 @@ impl Streaming {
             self.upload.note(WHOLE);
             return Poll::Ready(None);
         };
-        let Ok(frame) = frame else {
-            return self.cut(BROKEN);
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.upload.note(BROKEN);
+                return Poll::Ready(Some(Err(BodyCut(Some(error)))));
+            }
         };
         match frame.into_data() {
             Ok(data) => {
@@ -241,7 +246,7 @@ impl Streaming {
 
     fn cut(&self, state: u8) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         self.upload.note(state);
-        Poll::Ready(Some(Err(BodyCut)))
+        Poll::Ready(Some(Err(BodyCut(None))))
     }
 }
 
