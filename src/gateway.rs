@@ -152,11 +152,12 @@ impl Gateway {
             workers: config.workers,
         };
         let data_plane = DataPlane::start(parts, sockets.flows).map_err(StartError::System)?;
-        let health = Health::new(clock, config.workers);
+        let health = Health::new(clock.clone(), config.workers);
         health.published(config.connectors.len());
         let control = Arc::new(Control {
             health: Arc::clone(&health),
             metrics: Arc::clone(&metrics),
+            bulkheads: control::bulkhead_reporter(Arc::clone(&directory), clock),
             tokens: Box::new(move || reports::token_reports(&directory)),
         });
         let (stop_control, _) = watch::channel(());

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::metrics::Metrics;
 
+mod bulkheads;
 mod health;
 mod host;
 mod listener;
@@ -18,6 +19,7 @@ mod problem;
 mod routes;
 pub mod publisher;
 
+pub use bulkheads::{BreakerState, BulkheadReport, bulkhead_reporter};
 pub use health::{Health, Outcome, Reload};
 pub use host::HostRule;
 pub use listener::{Door, serve};
@@ -31,6 +33,8 @@ pub struct Control {
     pub metrics: Arc<Metrics>,
     /// The state of the connectors' tokens, asked for by `/readyz?verbose`.
     pub tokens: Box<dyn Fn() -> Vec<TokenReport> + Send + Sync>,
+    /// What connectors use of their limits, the same way.
+    pub bulkheads: Box<dyn Fn() -> Vec<BulkheadReport> + Send + Sync>,
 }
 
 impl fmt::Debug for Control {

@@ -12,14 +12,14 @@ use super::health::{Overview, date};
 use super::host::HostRule;
 use super::listener::Caller;
 use super::problem::{Problem, answer, request_id};
-use super::{Control, Door};
+use super::{BulkheadReport, Control, Door};
 
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 const TEXT_TYPE: &str = "text/plain; charset=utf-8";
 const JSON_TYPE: &str = "application/json";
-/// The most connectors `/readyz?verbose` lists.
-const TOKENS_MAX: usize = 1000;
+/// The most connectors `/readyz?verbose` lists, of each list.
+const LISTED_MAX: usize = 1000;
 
 /// What is known of a connector's token.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -75,6 +75,9 @@ struct Verbose {
     tokens: Vec<TokenReport>,
     /// How many more there are.
     tokens_omitted: usize,
+    /// Connectors that are not at rest, the worst first.
+    bulkheads: Vec<BulkheadReport>,
+    bulkheads_omitted: usize,
 }
 
 fn date_or_null<S: serde::Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
@@ -164,12 +167,17 @@ fn verbose(control: &Control) -> Response<Full<Bytes>> {
         false => StatusCode::SERVICE_UNAVAILABLE,
     };
     let mut tokens = (control.tokens)();
-    let tokens_omitted = tokens.len().saturating_sub(TOKENS_MAX);
-    tokens.truncate(TOKENS_MAX);
+    let tokens_omitted = tokens.len().saturating_sub(LISTED_MAX);
+    tokens.truncate(LISTED_MAX);
+    let mut bulkheads = (control.bulkheads)();
+    let bulkheads_omitted = bulkheads.len().saturating_sub(LISTED_MAX);
+    bulkheads.truncate(LISTED_MAX);
     let body = Verbose {
         overview,
         tokens,
         tokens_omitted,
+        bulkheads,
+        bulkheads_omitted,
     };
     // Texts, numbers and dates; there is nothing in them that could fail to be written.
     answer(

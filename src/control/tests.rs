@@ -54,6 +54,7 @@ impl Stage {
             health: Arc::clone(&health),
             metrics: Metrics::new(1, 10),
             tokens: Box::new(move || tokens.clone()),
+            bulkheads: Box::new(Vec::new),
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -255,6 +256,8 @@ async fn the_verbose_answer_tells_the_state_of_everything() {
             { "connector": "orders", "state": "absent", "expires_at": null },
         ],
         "tokens_omitted": 0,
+        "bulkheads": [],
+        "bulkheads_omitted": 0,
     });
     assert_eq!(answer.json(), expected);
 }

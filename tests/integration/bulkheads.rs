@@ -1,12 +1,15 @@
 //! One connector's share of the gateway: what it may take, and that its trouble is its own.
 
 use std::future::pending;
+use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use crate::support::answer::Answer;
 use crate::support::body::Pen;
 use crate::support::client::{Answered, Client};
+use crate::support::gateway::get;
 use crate::support::neighbours::{Neighbours, told};
 use crate::support::origin::{Handler, Origin, Setup, scripted, whole};
 use crate::support::stage::Stage;
@@ -139,4 +142,70 @@ async fn a_reload_forgets_nobody_in_flight_and_an_edit_of_the_limit_holds_at_onc
 
     assert_eq!(told(&scene.get().await), busy());
     assert_eq!(scene.origin.tally().heads, 2);
+}
+
+/// What `/readyz?verbose` tells of connectors that are not at rest.
+async fn verbose(scene: &Neighbours) -> Vec<Value> {
+    let told = get(scene.gateway.admin(), "/readyz?verbose").await;
+    assert_eq!(told.status, 200, "an origin's trouble is not the gateway's");
+    let told = told.json();
+    assert_eq!(told["ready"], true);
+    assert_eq!(told["bulkheads_omitted"], 0);
+    told["bulkheads"].as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn the_verbose_answer_shows_what_is_in_use_and_readiness_never_depends_on_it() {
+    let (_pens, handler) = held();
+    let keys = "requests_in_flight_max: 4, requests_per_second: { rate: 1, burst: 9 }, \
+                upstream: { connections_max: 1, connect: 20s }";
+    let scene = Neighbours::start(keys, handler).await;
+    assert_eq!(verbose(&scene).await, [Value::Null; 0], "all are at rest");
+    scene.assert_other_served().await;
+    let _first = carried(&scene).await;
+    let client = Client::http2(scene.gateway.flows()).await;
+    let _waiting = tokio::spawn(client.beside("/orders/x"));
+    let shown = async {
+        loop {
+            let told = verbose(&scene).await;
+            if told[0]["waiting"] == 1 {
+                return told;
+            }
+        }
+    };
+
+    let told = within("one that waits to be shown", shown).await;
+
+    let orders = json!({
+        "connector": "orders",
+        "breaker": "closed",
+        "waiting": 1,
+        "requests_in_flight": 2,
+        "requests_in_flight_max": 4,
+        "connections": 1,
+        "connections_max": 1,
+        "burst_left": 7,
+    });
+    assert_eq!(told[0], orders, "the worst comes first");
+    assert_eq!(told[1]["connector"], "other");
+    assert_eq!(told[1]["connections"], 1);
+}
+
+#[tokio::test]
+async fn the_verbose_answer_shows_until_when_a_breaker_is_open() {
+    let handler = whole(|_| Answer::status(503));
+    let scene = Neighbours::start("breaker: { failures: 1, open: 90s }", handler).await;
+    scene.assert_other_served().await;
+    scene.get().await;
+
+    let open = verbose(&scene).await.remove(0);
+    scene.turned.advance(Duration::from_secs(90));
+    let half_open = verbose(&scene).await.remove(0);
+
+    assert_eq!(open["connector"], "orders");
+    assert_eq!(open["breaker"], "open");
+    // The clock of these scenes starts at 2026-11-18T11:06:40Z.
+    assert_eq!(open["breaker_open_until"], "2026-11-18T11:08:10.000Z");
+    assert_eq!(half_open["breaker"], "half-open");
+    assert_eq!(half_open.get("breaker_open_until"), None);
 }
