@@ -1,0 +1,205 @@
+//! The load: steady requests to `good`, and the neighbour's trouble beside them.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Requests a second to the good connector.
+pub(crate) const GOOD_PER_SECOND: u32 = 400;
+const GOOD_CONNECTIONS: u32 = 8;
+/// The neighbour's connections where each carries one request at a time, and their requests a
+/// second.
+const BAD_CONNECTIONS: u32 = 16;
+const BAD_PER_SECOND: u32 = 800;
+/// The neighbour's requests that hang: more than its connector takes, over HTTP/2.
+const HANGING_CONNECTIONS: usize = 9;
+const HANGING_STREAMS: usize = 64;
+/// Those that are flooded.
+const FLOODED: usize = 4;
+/// How long one that was refused waits before it asks again.
+const REFUSED_PAUSE: Duration = Duration::from_millis(100);
+
+/// What the neighbour suffers from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Trouble {
+    None,
+    Hangs,
+    Floods,
+    IsDown,
+    NoToken,
+    OverRate,
+}
+
+/// The neighbour's load, as long as this lives.
+pub(crate) struct Running {
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// A runtime for one thread.
+pub(crate) fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+/// Runs `task` on a thread of its own, with its own runtime.
+fn on_thread<T: Send + 'static>(
+    name: &str,
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(move || runtime().block_on(task))
+        .unwrap()
+}
+
+/// Sends the good connector's load for `round`, and says what each request took.
+pub(crate) fn good(gateway: SocketAddr, round: Duration) -> Vec<Duration> {
+    let sending = async move {
+        let period = Duration::from_secs(1) * GOOD_CONNECTIONS / GOOD_PER_SECOND;
+        let start = Instant::now();
+        let senders: Vec<_> = (0..GOOD_CONNECTIONS)
+            .map(|n| {
+                let first = start + period * n / GOOD_CONNECTIONS;
+                tokio::spawn(steadily(gateway, "good", first, period, start + round))
+            })
+            .collect();
+        let mut took = Vec::new();
+        for sender in senders {
+            took.extend(sender.await.unwrap());
+        }
+        took
+    };
+    on_thread("load-good", sending).join().unwrap()
+}
+
+/// One connection that sends a request each `period`. A request that is due while the one before
+/// is under way counts from when it was due.
+async fn steadily(
+    gateway: SocketAddr,
+    connector: &'static str,
+    first: Instant,
+    period: Duration,
+    end: Instant,
+) -> Vec<Duration> {
+    let mut sender = http1(gateway).await;
+    let mut took = Vec::new();
+    let mut due = first;
+    while due < end {
+        let behind = Instant::now() > due;
+        sleep_until(due).await;
+        let began = if behind { due } else { Instant::now() };
+        sender.ready().await.unwrap();
+        let answer = sender.send_request(get(connector)).await.unwrap();
+        answer.into_body().collect().await.unwrap();
+        took.push(began.elapsed());
+        due += period;
+    }
+    took
+}
+
+/// Starts the neighbour's load.
+pub(crate) fn trouble(gateway: SocketAddr, trouble: Trouble) -> Running {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let sending = async move {
+        match trouble {
+            Trouble::None => {}
+            Trouble::Hangs => {
+                for _ in 0..HANGING_CONNECTIONS {
+                    tokio::spawn(hang(gateway));
+                }
+            }
+            Trouble::Floods => {
+                for _ in 0..FLOODED {
+                    tokio::spawn(be_flooded(gateway));
+                }
+            }
+            Trouble::IsDown => insist(gateway, "down"),
+            Trouble::NoToken => insist(gateway, "tokenless"),
+            Trouble::OverRate => insist(gateway, "over"),
+        }
+        let _ended = stopped.await;
+    };
+    Running {
+        stop: Some(stop),
+        thread: Some(on_thread("load-bad", sending)),
+    }
+}
+
+fn insist(gateway: SocketAddr, connector: &'static str) {
+    let period = Duration::from_secs(1) * BAD_CONNECTIONS / BAD_PER_SECOND;
+    let start = Instant::now();
+    for n in 0..BAD_CONNECTIONS {
+        let first = start + period * n / BAD_CONNECTIONS;
+        let end = start + Duration::from_secs(3600);
+        tokio::spawn(steadily(gateway, connector, first, period, end));
+    }
+}
+
+async fn hang(gateway: SocketAddr) {
+    let tcp = connect(gateway).await;
+    let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(tcp))
+        .await
+        .unwrap();
+    tokio::spawn(connection);
+    for _ in 0..HANGING_STREAMS {
+        let mut sender = sender.clone();
+        tokio::spawn(async move {
+            loop {
+                let mut request = get("hangs");
+                *request.uri_mut() = format!("http://{gateway}/hangs/x").parse().unwrap();
+                sender.ready().await.unwrap();
+                if let Ok(refused) = sender.send_request(request).await {
+                    drop(refused.into_body().collect().await);
+                }
+                sleep(REFUSED_PAUSE).await;
+            }
+        });
+    }
+    std::future::pending().await
+}
+
+async fn be_flooded(gateway: SocketAddr) {
+    let mut sender = http1(gateway).await;
+    let mut answer = sender.send_request(get("floods")).await.unwrap();
+    while let Some(Ok(_)) = answer.frame().await {}
+}
+
+fn get(connector: &str) -> Request<Empty<Bytes>> {
+    Request::get(format!("/{connector}/x"))
+        .header("host", "localhost")
+        .body(Empty::new())
+        .unwrap()
+}
+
+async fn http1(gateway: SocketAddr) -> http1::SendRequest<Empty<Bytes>> {
+    let tcp = connect(gateway).await;
+    let (sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+async fn connect(gateway: SocketAddr) -> TcpStream {
+    let tcp = TcpStream::connect(gateway).await.unwrap();
+    tcp.set_nodelay(true).unwrap();
+    tcp
+}
