@@ -55,6 +55,8 @@ mod streaming;
 mod time_limits;
 mod token_edits;
 mod token_endpoint;
+mod token_failures;
+mod token_life;
 mod tokens;
 mod tunnels;
 mod upgrades;

@@ -1,9 +1,7 @@
 //! What the gateway counts, and what a scraper reads of it.
 
-use std::time::Duration;
-
 use crate::support::answer::Answer;
-use crate::support::authority::{Authority, rejection};
+use crate::support::authority::Authority;
 use crate::support::body::{Outgoing, Pen};
 use crate::support::client::Client;
 use crate::support::gateway::{Running, get};
@@ -303,69 +301,6 @@ async fn connections_that_are_over_are_not_counted_as_idle() {
         until(&gateway, "attache_upstream_connections", &[], 0.0).await;
         gateway.drain().await;
     }
-}
-
-#[tokio::test]
-async fn token_requests_are_counted_by_outcome_and_a_token_s_end_is_shown() {
-    let stage = Stage::new();
-    let origin = Origin::plain(&stage.server()).await;
-    let authority = Authority::plain(&stage.server()).await;
-    let own = format!(
-        "connectors:\n{}",
-        connector("crm", &origin, &certified(&stage, &authority))
-    );
-    let (gateway, turned) = Running::start_turned(&stage, &own).await;
-    authority.answer_with(|_, _| rejection(401, "invalid_client"));
-    assert_eq!(gateway.get("/crm/x").await.status, 503);
-    assert_eq!(gateway.get("/crm/x").await.status, 503);
-    let failing = |class: &'static str| {
-        let labels = [("connector", "crm"), ("class", class)];
-        let gateway = &gateway;
-        async move { gateway.sample("attache_token_failing", &labels).await }
-    };
-    assert_eq!(failing("permanent").await, 1.0);
-    assert_eq!(failing("temporary").await, 0.0);
-    authority.answer_with(|n, _| match n {
-        2 => Answer::text("no JSON"),
-        _ => crate::support::authority::bearer(&format!("t-{n}"), 3600),
-    });
-    // The flow asks within the minute before the probe, so that it is made.
-    turned.advance(Duration::from_secs(290));
-    assert_eq!(gateway.get("/crm/x").await.status, 503);
-    turned.advance(Duration::from_secs(40));
-    let malformed = [("outcome", "malformed")];
-    gateway
-        .until_sample("attache_token_requests_total", &malformed, |it| it > 0.0)
-        .await;
-    until(
-        &gateway,
-        "attache_token_failing",
-        &[("class", "temporary")],
-        1.0,
-    )
-    .await;
-    turned.advance(Duration::from_secs(2));
-    until(&gateway, "attache_token_failing", &[], 0.0).await;
-    for _ in 0..3 {
-        assert_eq!(gateway.get("/crm/x").await.status, 200);
-    }
-
-    let outcome = async |name, outcome| gateway.sample(name, &[("outcome", outcome)]).await;
-    for (expected, name) in [(1.0, "rejected"), (1.0, "malformed"), (1.0, "ok")] {
-        let count = outcome("attache_token_requests_total", name).await;
-        assert_eq!(count, expected, "{name}");
-    }
-    assert_eq!(outcome("attache_token_cache_total", "miss").await, 1.0);
-    assert_eq!(outcome("attache_token_cache_total", "refused").await, 2.0);
-    assert_eq!(outcome("attache_token_cache_total", "hit").await, 3.0);
-    let took = gateway.sample("attache_token_request_duration_seconds_count", &[]);
-    assert_eq!(took.await, 3.0);
-    let crm = [("connector", "crm")];
-    let ends = gateway.sample("attache_token_expiry_timestamp_seconds", &crm);
-    assert_eq!(ends.await, 1_795_000_000.0 + 60.0 + 3600.0);
-    let refused = [("connector", "crm"), ("reason", "no-credential")];
-    assert_eq!(gateway.sample("attache_refused_total", &refused).await, 2.0);
-    gateway.drain().await;
 }
 
 #[tokio::test]

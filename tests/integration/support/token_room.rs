@@ -6,7 +6,7 @@ use attache::clock::Turned;
 
 use super::authority::{Authority, TokenRequest};
 use super::client::Answered;
-use super::connector::{connector, connectors};
+use super::connector::{connector_with, connectors};
 use super::gateway::Running;
 use super::origin::{Origin, Setup};
 use super::stage::Stage;
@@ -34,6 +34,16 @@ impl TokenRoom {
 
     /// The same with settings of the gateway beside the connector.
     pub(crate) async fn with(stage: &Stage, settings: &str, auth: impl Fn(&str) -> String) -> Self {
+        Self::with_both(stage, settings, auth, "").await
+    }
+
+    /// The same with more keys of the connector's, in YAML's flow style.
+    pub(crate) async fn with_both(
+        stage: &Stage,
+        settings: &str,
+        auth: impl Fn(&str) -> String,
+        more: &str,
+    ) -> Self {
         let asking = Setup {
             ask: Ask::Any,
             ..Setup::new(&stage.server())
@@ -41,7 +51,7 @@ impl TokenRoom {
         let origin = Origin::plain(&stage.server()).await;
         let authority = Authority::start(asking).await;
         let auth = auth(&authority.token_url());
-        let connector = connector("c", &origin.url("/"), &auth);
+        let connector = connector_with("c", &origin.url("/"), &auth, more);
         let own = format!("{settings}\n{}", connectors(&[connector]));
         let (gateway, turned) = Running::start_turned(stage, &own).await;
         Self {
@@ -85,6 +95,17 @@ impl TokenRoom {
         let answered = async { while self.get().await.status != 200 {} };
         within("a token again", answered).await;
         self.credential().await
+    }
+
+    /// Waits until token requests fail in this class, or, where none is given, do not.
+    pub(crate) async fn until_failing(&self, class: Option<&str>) {
+        let (labels, count) = match class {
+            Some(class) => (vec![("connector", "c"), ("class", class)], 1.0),
+            None => (vec![("connector", "c")], 0.0),
+        };
+        self.gateway
+            .until_sample("attache_token_failing", &labels, |it| it == count)
+            .await;
     }
 
     /// Every token request so far.
