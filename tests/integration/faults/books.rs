@@ -13,6 +13,7 @@ const FAMILIES: &[(&str, &str)] = &[
         "attache_token_requests_total",
         "{connector} token {outcome}",
     ),
+    ("attache_token_failing", "{connector} failing {class}"),
     ("attache_dns_lookups_total", "names {outcome}"),
 ];
 

@@ -8,7 +8,7 @@ use super::{CONTENT, Limit, Row, Warm, rows};
 /// How soon after a failed look-up the next may start.
 const RETRY: Duration = Duration::from_secs(1);
 /// An age in which addresses are looked up again before they are used.
-const OLD: Duration = Duration::from_secs(60);
+const OLD: Duration = Duration::from_secs(30);
 /// An age in which they are used only for want of newer ones, and no idle connection is left.
 const STALE: Duration = Duration::from_secs(11 * 60);
 /// An age in which they are not used at all.

@@ -59,6 +59,8 @@ pub(crate) struct Row {
     heard: usize,
     /// What is counted beside the answer, as [`Books`] writes it but for the connector.
     counts: Vec<&'static str>,
+    /// What the books say as long as the fault is on.
+    meanwhile: Option<&'static str>,
     /// How much time passes before the next request, at least.
     recovers_after: Duration,
 }
@@ -138,6 +140,7 @@ impl Row {
             method: "GET",
             gets: Gets::Answer(200, CONTENT),
             counts: Vec::new(),
+            meanwhile: None,
             recovers_after: Duration::ZERO,
         }
     }
@@ -155,6 +158,7 @@ impl Row {
     fn token_endpoint(fault: Fault, outcome: &'static str) -> Self {
         Self {
             leg: Leg::TokenEndpoint,
+            meanwhile: Some("failing temporary").filter(|_| outcome.starts_with("token")),
             gets: Gets::Refusal(503, "no-credential", "proxy_internal_error"),
             counts: [outcome]
                 .into_iter()
@@ -232,6 +236,10 @@ impl Row {
         self
     }
 
+    fn meanwhile(self, meanwhile: Option<&'static str>) -> Self {
+        Self { meanwhile, ..self }
+    }
+
     fn recovers_after(self, recovers_after: Duration) -> Self {
         Self {
             recovers_after,
@@ -259,7 +267,9 @@ impl Row {
         let retry_after = self.claim_got(&got, heard);
         expected.push(served(BESIDE));
         expected.extend(self.counted());
-        Books::claim(&room.gateway, &expected).await;
+        let meanwhile = self.meanwhile.map(|line| format!("{HIT} {line}"));
+        let so_far: Vec<_> = expected.iter().cloned().chain(meanwhile).collect();
+        Books::claim(&room.gateway, &so_far).await;
 
         room.lift();
         room.turned.advance(retry_after.max(self.recovers_after));

@@ -58,6 +58,7 @@ rows! {
         said(&format!("HTTP/1.1 200 OK\r\n\r\n{}", super::CONTENT), Then::Cut, UNREACHABLE);
     half_closed_behind_a_body_without_a_length =>
         said(&format!("HTTP/1.1 200 OK\r\n\r\n{}", super::CONTENT), Then::Close, super::TOKEN_OK)
+            .meanwhile(None)
             .answered(200, super::CONTENT);
 
     // Slow ones.
