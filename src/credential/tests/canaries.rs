@@ -111,6 +111,40 @@ async fn a_failed_fetch_is_logged_once_and_shows_no_secret_that_the_server_echoe
 }
 
 #[tokio::test]
+async fn a_failure_is_one_warning_however_often_it_repeats_and_its_end_one_line() {
+    let stage = Stage::new().await;
+    let (log, guard) = Log::start();
+    let source = stage.source(&connector("crm", stage.oauth2()));
+    for status in [503, 500, 429, 503] {
+        stage.server.will_answer(json(status, "{}"));
+    }
+    stage.server.will_answer(json(200, "[]"));
+
+    source.obtain().await.expect_err("it fails");
+    for attempts in 2..=5 {
+        stage.turned.advance(Duration::from_secs(2));
+        while source.failure().is_none_or(|it| it.attempts < attempts) {
+            tokio::task::yield_now().await;
+        }
+        source.obtain().await.expect_err("it still fails");
+    }
+    stage.recovered(&source).await;
+
+    let text = log.text(&guard);
+    let lines = |level: &str| {
+        let lines = text.lines().filter(|line| line.contains(level));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let warned = lines("WARN");
+    assert_eq!(warned.len(), 2, "{text}");
+    assert!(warned[0].contains("rejected"), "{text}");
+    assert!(warned[1].contains("malformed"), "{text}");
+    let told = lines("INFO");
+    assert_eq!(told.len(), 1, "{text}");
+    assert!(told[0].contains("failed_attempts=5"), "{text}");
+}
+
+#[tokio::test]
 async fn what_a_server_says_about_its_refusal_is_logged() {
     let stage = Stage::new().await;
     let (log, guard) = Log::start();
