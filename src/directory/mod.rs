@@ -22,10 +22,12 @@ use crate::tls::server::ServerIdentity;
 
 mod breaker;
 mod echo;
+mod budget;
 mod rate;
 mod state;
 
 pub use breaker::{BreakerChange, BreakerStand};
+pub use budget::RetryBudget;
 pub use echo::Echo;
 pub use state::{Berth, ConnectionPermit, ConnectorState, Full, Vitals};
 

@@ -8,6 +8,7 @@ use crossbeam_utils::CachePadded;
 use tokio::sync::Notify;
 
 use super::breaker::{BreakerChange, BreakerStand, Passage, Switch};
+use super::budget::RetryBudget;
 use super::echo::Echo;
 use super::rate::Bucket;
 use crate::connector::Bulkhead;
@@ -29,6 +30,8 @@ pub struct ConnectorState {
     requests: CachePadded<AtomicU64>,
     bucket: Bucket,
     breaker: Switch,
+    /// How many of its requests may be sent again.
+    pub retry_budget: RetryBudget,
     connections: CachePadded<AtomicU32>,
     waiting: AtomicU32,
     freed: Notify,
@@ -89,6 +92,7 @@ impl ConnectorState {
             requests: CachePadded::new(AtomicU64::new(0)),
             bucket: Bucket::default(),
             breaker: Switch::default(),
+            retry_budget: RetryBudget::default(),
             connections: CachePadded::new(AtomicU32::new(0)),
             waiting: AtomicU32::new(0),
             freed: Notify::new(),

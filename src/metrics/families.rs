@@ -134,6 +134,12 @@ pub(super) const TUNNELS: Family = family(
     &["connector"],
     "Upgraded connections open now, WebSocket for instance.",
 );
+pub(super) const UPSTREAM_RETRIES: Family = family(
+    "attache_upstream_retries_total",
+    Kind::Counter,
+    &["connector", "cause"],
+    "Requests sent again to origins, by cause: unsent, connection, status, token.",
+);
 pub(super) const CLIENT_CONNECTIONS: Family = family(
     "attache_client_connections",
     Kind::Gauge,
@@ -189,6 +195,7 @@ pub const FAMILIES: &[Family] = &[
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,
     TUNNELS,
+    UPSTREAM_RETRIES,
     CLIENT_CONNECTIONS,
     DNS_LOOKUPS,
     CONFIG_RELOADS,

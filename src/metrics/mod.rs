@@ -34,7 +34,7 @@ mod worker;
 
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
-pub use series::{ConnectionState, Series};
+pub use series::{ConnectionState, RetryCause, Series};
 pub use tokens::{FailureClass, TokenMetrics, TokenOutcome};
 pub use worker::{CacheOutcome, WorkerCounters};
 

@@ -15,7 +15,7 @@ use prometheus::{Registry, TextEncoder};
 use super::families::{self, FAMILIES, Family, Kind};
 use super::histogram::{BOUNDS_US, Totals};
 use super::lookups::LOOKUP_OUTCOMES;
-use super::series::SeriesTotals;
+use super::series::{RETRY_CAUSES, SeriesTotals};
 use super::tokens::{FAILURE_CLASSES, TOKEN_OUTCOMES};
 use super::worker::{CACHE_OUTCOMES, WorkerTotals};
 use super::{Counters, RELOAD_OUTCOMES};
@@ -102,6 +102,7 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
     let mut in_flight = Rows::of(families::CONNECTOR_REQUESTS_IN_FLIGHT);
     let mut breakers = Rows::of(families::BREAKER_OPEN);
     let mut tunnels = Rows::of(families::TUNNELS);
+    let mut retries = Rows::of(families::UPSTREAM_RETRIES);
     for (label, totals) in &all {
         in_flight.number(&[label], totals.requests_in_flight as f64);
         breakers.number(&[label], totals.breakers_open as f64);
@@ -120,9 +121,12 @@ fn connectors(counters: &Counters) -> Vec<MetricFamily> {
         connections.number(&[label, "idle"], totals.idle as f64);
         connections.number(&[label, "busy"], totals.busy as f64);
         tunnels.number(&[label], totals.tunnels as f64);
+        for (cause, count) in RETRY_CAUSES.iter().zip(totals.retries) {
+            retries.number(&[label, cause], count as f64);
+        }
     }
     let gauges = [in_flight, breakers, connections, tunnels];
-    let rows = [requests, took, upstream, refused, scrubbed]
+    let rows = [requests, took, upstream, refused, scrubbed, retries]
         .into_iter()
         .chain(gauges);
     rows.map(Rows::done).collect()

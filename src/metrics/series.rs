@@ -29,6 +29,22 @@ pub enum ConnectionState {
     Busy,
 }
 
+/// Why a request was sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryCause {
+    /// Nothing of it had been sent, or the origin said that it did nothing with it.
+    Unsent,
+    /// Its connection ended, or none came about, before a byte of an answer.
+    Connection,
+    /// The answer's status may pass.
+    Status,
+    /// The origin rejected the token.
+    Token,
+}
+
+/// The names of [`RetryCause`], in its order.
+pub(super) const RETRY_CAUSES: [&str; 4] = ["unsent", "connection", "status", "token"];
+
 /// The counters behind one value of the `connector` label.
 #[derive(Debug)]
 pub struct Series {
@@ -47,6 +63,7 @@ struct Part {
     breakers_open: AtomicI64,
     scrubbed: AtomicU64,
     tunnels: AtomicI64,
+    retries: [AtomicU64; RETRY_CAUSES.len()],
     refusals: OnceLock<Box<[Refusals; REASONS_MAX]>>,
 }
 
@@ -68,6 +85,7 @@ pub(super) struct SeriesTotals {
     pub(super) breakers_open: i64,
     pub(super) scrubbed: u64,
     pub(super) tunnels: i64,
+    pub(super) retries: [u64; RETRY_CAUSES.len()],
     pub(super) refused: BTreeMap<&'static str, u64>,
 }
 
@@ -118,6 +136,11 @@ impl Series {
         self.part(worker)
             .scrubbed
             .fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// A request was sent again.
+    pub fn retried(&self, worker: usize, cause: RetryCause) {
+        self.part(worker).retries[cause as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     /// Moves the count of connections in `state` by `delta`.
@@ -176,6 +199,9 @@ impl SeriesTotals {
         self.breakers_open += part.breakers_open.load(Ordering::Relaxed);
         self.scrubbed += part.scrubbed.load(Ordering::Relaxed);
         self.tunnels += part.tunnels.load(Ordering::Relaxed);
+        for (total, count) in self.retries.iter_mut().zip(&part.retries) {
+            *total += count.load(Ordering::Relaxed);
+        }
         for slot in part.refusals.get().into_iter().flat_map(|slots| &**slots) {
             if let Some(reason) = slot.reason.get() {
                 *self.refused.entry(reason).or_default() += slot.count.load(Ordering::Relaxed);

@@ -13,6 +13,7 @@ use crossbeam_utils::CachePadded;
 use http::HeaderMap;
 use hyper::body::{Body, Incoming};
 
+use super::ahead::Arriving;
 use super::error::Refusal;
 use crate::config::Limits;
 use crate::directory::{Berth, Entry, Full};
@@ -65,7 +66,7 @@ pub(crate) fn check_body(body: &Incoming, entry: &Entry, limits: &Limits) -> Res
 
 /// Refuses an answer that is, by its head, larger than the connector's may be. One to HEAD says a
 /// length without having it (RFC 9110 §9.3.2).
-pub(crate) fn check_answer(body: &Incoming, entry: &Entry) -> Result<(), Refusal> {
+pub(crate) fn check_answer(body: &Arriving, entry: &Entry) -> Result<(), Refusal> {
     match entry.connector.bulkhead.response_body_bytes_max {
         Some(max) if !body.is_end_stream() && body.size_hint().lower() > max => {
             Err(Refusal::ResponseTooLarge(max))

@@ -60,6 +60,9 @@ pub enum Refusal {
     /// No connection to the origin.
     #[error("the origin was not reached")]
     Unreachable(#[source] DialError),
+    /// No connection took a byte of the request, or the origin said that it did nothing with it.
+    #[error("the origin took nothing of the request, however often it was handed over")]
+    Unsent(#[source] hyper::Error),
     /// The origin hung up before it answered.
     #[error("the origin closed the connection before it answered")]
     Disconnected(#[source] hyper::Error),
@@ -142,7 +145,8 @@ impl Refusal {
             | Self::OriginSilent(_)
             | Self::OriginStalled(_) => Reason::OriginTimeout,
             Self::Unreachable(DialError::Resolve { .. } | DialError::Connect { .. })
-            | Self::Disconnected(_) => Reason::OriginUnreachable,
+            | Self::Disconnected(_)
+            | Self::Unsent(_) => Reason::OriginUnreachable,
             Self::OriginProtocol(_) | Self::UnaskedUpgrade => Reason::OriginProtocol,
             Self::NoCredential { .. } => Reason::NoCredential,
             Self::RateLimited { .. } => Reason::RateLimited,
@@ -165,7 +169,7 @@ impl Refusal {
                 leg: Leg::Resolve, ..
             }) => "dns_timeout",
             Self::Unreachable(DialError::TimedOut { .. }) => "connection_timeout",
-            Self::Disconnected(_) => "connection_terminated",
+            Self::Disconnected(_) | Self::Unsent(_) => "connection_terminated",
             Self::OriginStalled(_) => "connection_write_timeout",
             Self::Unreachable(
                 DialError::AddressRefused { .. }
@@ -239,6 +243,7 @@ impl Refusal {
             | Self::NoSuchConnector
             | Self::Method
             | Self::Unreachable(_)
+            | Self::Unsent(_)
             | Self::NoCredential { .. }
             | Self::TooManyRequests(_)
             | Self::ConnectorBusy(_)
@@ -279,6 +284,7 @@ impl Refusal {
             Self::TooManyFields(_) => "The request's head has more fields than this gateway reads.",
             Self::Unreachable(error) => unreachable_detail(error),
             Self::Disconnected(_) => "The resource domain hung up before it answered.",
+            Self::Unsent(_) => "The resource domain took nothing of the request.",
             Self::OriginProtocol(_) => "What the resource domain answered is not valid HTTP.",
             Self::UnaskedUpgrade => "The resource domain switched protocols unasked.",
             Self::OriginSilent(_) => "The resource domain did not answer in time.",

@@ -2,9 +2,11 @@
 //!
 //! # Invariants
 //!
-//! Nothing is sent without a [`Permit`]. A request is sent a second time only if not a byte of it
-//! was handed to a connection the first time (RFC 9110 §9.2.2).
+//! Nothing is sent without a [`Permit`]. Here a request is handed to a second connection only if not
+//! a byte of it was sent on the first (RFC 9110 §9.2.2); what else is known of one that got no
+//! answer is its [`Standing`], which `errand` judges.
 
+use std::error::Error;
 use std::sync::Arc;
 
 use http::uri::{Parts, Scheme};
@@ -13,6 +15,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
+use super::ahead::Arriving;
 use super::authorize::Permit;
 use super::error::Refusal;
 use super::lease::Lease;
@@ -22,17 +25,52 @@ use super::rewrite;
 use super::upgrade;
 use super::worker::Worker;
 use crate::connector::Upstream;
-use crate::dial::Protocol;
+use crate::credential::Mask;
+use crate::dial::{DialError, Protocol};
 use crate::directory::Entry;
+use crate::metrics::RetryCause;
 
 /// How often a request that never left is handed to another connection.
-const UNSENT_RETRIES_MAX: u32 = 3;
+pub(super) const UNSENT_RETRIES_MAX: u32 = 3;
 
 /// An answer's head, with the connection its body comes over.
 #[derive(Debug)]
 pub(crate) struct Answer {
-    pub(crate) response: Response<Incoming>,
-    pub(crate) lease: Lease,
+    pub(crate) response: Response<Arriving>,
+    /// `None` once the connection was given back, all of the answer having been read.
+    pub(crate) lease: Option<Lease>,
+    /// What of it is to be masked: the credential that its request carried.
+    pub(crate) mask: Option<Arc<Mask>>,
+}
+
+/// A request that got no answer.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) refusal: Refusal,
+    pub(crate) standing: Standing,
+}
+
+/// What is known of a request that got no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// The origin says that it did nothing with it (RFC 9113 §8.7).
+    Untouched,
+    /// A connection that had answered before ended under it without a byte of an answer: likely the
+    /// origin closed it just when the request came (RFC 9112 §9.3.1).
+    Orphaned,
+    /// No connection came about, or a new one ended without a byte of an answer.
+    Disconnected,
+    /// Whatever it was, it may well happen again, or the origin has begun to answer.
+    Final,
+}
+
+impl Failure {
+    fn last(refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            standing: Standing::Final,
+        }
+    }
 }
 
 /// Sends `request` to the origin that `permit` names and awaits its answer's head.
@@ -40,7 +78,7 @@ pub(crate) async fn forward(
     worker: &Arc<Worker>,
     permit: &Permit,
     mut request: Request<Outbound>,
-) -> Result<Answer, Refusal> {
+) -> Result<Answer, Failure> {
     let entry = permit.entry();
     let upload = request.body().upload().cloned();
     // An upgrade's body would be read twice: as the request's, and as the other protocol's.
@@ -52,36 +90,46 @@ pub(crate) async fn forward(
             Some(_) => Box::pin(pool::checkout_alone(worker, entry)).await,
         };
         let mut lease = lease.map_err(|error| not_connected(error, entry))?;
-        address(&mut request, entry, lease.protocol())?;
+        address(&mut request, entry, lease.protocol()).map_err(Failure::last)?;
         if let Some(protocol) = upgrade {
-            upgrade::say(request.headers_mut(), protocol)?;
+            upgrade::say(request.headers_mut(), protocol).map_err(Failure::last)?;
         }
         let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
         let sent = send(&mut lease, request, upload.as_deref(), limits).await;
         let sent = sent.map_err(|silent| {
             lease.distrust();
-            blame(upload.as_deref(), silent)
+            Failure::last(blame(upload.as_deref(), silent))
         });
         let mut failure = match sent? {
             Ok(response) if upgrade::is_unasked(&response, upgrade) => {
-                return Err(Refusal::UnaskedUpgrade);
+                return Err(Failure::last(Refusal::UnaskedUpgrade));
             }
-            Ok(response) => return Ok(Answer { response, lease }),
+            Ok(response) => {
+                return Ok(Answer {
+                    response: response.map(Arriving::new),
+                    lease: Some(lease),
+                    mask: None,
+                });
+            }
             Err(failure) => failure,
         };
         match failure.take_message() {
             Some(unsent) if retries < UNSENT_RETRIES_MAX => {
                 retries += 1;
+                let series = &entry.state.series;
+                series.retried(worker.index, RetryCause::Unsent);
                 request = unsent;
             }
-            Some(_) | None if lease.was_overdue() => {
+            Some(_) => return Err(Failure::last(Refusal::Unsent(failure.into_error()))),
+            None if lease.was_overdue() => {
                 let stalled = Refusal::OriginStalled(limits.stall_timeout);
-                return Err(blame(upload.as_deref(), stalled));
+                return Err(Failure::last(blame(upload.as_deref(), stalled)));
             }
-            Some(_) | None => {
+            None => {
                 let answered = lease.bytes_read() != read_before;
-                return Err(failed(failure.into_error(), answered, upload.as_deref()));
+                let error = failure.into_error();
+                return Err(failed(error, &lease, answered, upload.as_deref()));
             }
         }
     }
@@ -98,7 +146,7 @@ async fn send(
     let sending = lease.send(request);
     tokio::pin!(sending);
     while let Some(upload) = upload {
-        let taken_before = upload.bytes();
+        let taken_before = upload.handed_on();
         let sent_or_over = async {
             tokio::select! {
                 biased;
@@ -110,7 +158,7 @@ async fn send(
             Ok(Some(sent)) => return Ok(sent),
             Ok(None) => break,
             // The flow's own pauses have a limit of their own.
-            Err(_) if upload.awaits_flow() || upload.bytes() != taken_before => {}
+            Err(_) if upload.awaits_flow() || upload.handed_on() != taken_before => {}
             Err(_) => return Err(Refusal::OriginStalled(limits.stall_timeout)),
         }
     }
@@ -119,22 +167,61 @@ async fn send(
     sent.map_err(|_| Refusal::OriginSilent(limit))
 }
 
-fn not_connected(error: CheckoutError, entry: &Entry) -> Refusal {
-    match error {
-        CheckoutError::Dial(error) => Refusal::Unreachable(error),
+fn not_connected(error: CheckoutError, entry: &Entry) -> Failure {
+    let error = match error {
+        CheckoutError::Dial(error) => error,
         CheckoutError::NoneFree => {
-            Refusal::NoConnectionFree(entry.connector.upstream.connections_max)
+            let connections_max = entry.connector.upstream.connections_max;
+            return Failure::last(Refusal::NoConnectionFree(connections_max));
         }
+    };
+    let standing = match &error {
+        DialError::Resolve { .. } | DialError::Connect { .. } | DialError::TimedOut { .. } => {
+            Standing::Disconnected
+        }
+        DialError::AddressRefused { .. } | DialError::Tls { .. } => Standing::Final,
+    };
+    Failure {
+        refusal: Refusal::Unreachable(error),
+        standing,
     }
 }
 
-fn failed(error: hyper::Error, answered: bool, upload: Option<&Upload>) -> Refusal {
-    let refusal = if error.is_parse() || error.is_parse_too_large() || answered {
-        Refusal::OriginProtocol(error)
-    } else {
-        Refusal::Disconnected(error)
+fn failed(error: hyper::Error, lease: &Lease, answered: bool, upload: Option<&Upload>) -> Failure {
+    if upload.is_some_and(|upload| upload.state().is_cut()) {
+        return Failure::last(blame(upload, Refusal::Disconnected(error)));
+    }
+    let of_stream = error.source().and_then(|source| source.downcast_ref());
+    let ended = match of_stream {
+        Some(error) if is_untouched(error) => Standing::Untouched,
+        // What was read may have been for other requests; an answer to this one would be here.
+        Some(error) if error.is_io() => Standing::Disconnected,
+        Some(_) => Standing::Final,
+        None if error.is_parse() || error.is_parse_too_large() || answered => Standing::Final,
+        None => Standing::Disconnected,
     };
-    blame(upload, refusal)
+    match ended {
+        Standing::Untouched => Failure {
+            refusal: Refusal::Unsent(error),
+            standing: ended,
+        },
+        Standing::Disconnected | Standing::Orphaned => Failure {
+            refusal: Refusal::Disconnected(error),
+            standing: match lease.has_answered() {
+                true => Standing::Orphaned,
+                false => Standing::Disconnected,
+            },
+        },
+        Standing::Final => Failure::last(Refusal::OriginProtocol(error)),
+    }
+}
+
+/// Whether the origin says that it did nothing with a request (RFC 9113 §8.7): it refused the
+/// stream, or went away and named a stream before this one as its last. Of a connection that went
+/// away, h2 ends only the streams behind that one with the origin's GOAWAY.
+fn is_untouched(error: &h2::Error) -> bool {
+    let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (refused || error.is_go_away())
 }
 
 /// Says whose fault a failed exchange was: the request's body's, if something is known of it.

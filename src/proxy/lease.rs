@@ -39,6 +39,8 @@ pub(crate) struct Lease {
     worker: usize,
     /// Where the stream of a connection of its own comes back once both sides have left HTTP.
     alone: Option<Box<oneshot::Receiver<Bare>>>,
+    /// Whether the connection had answered other requests when it was lent.
+    has_answered: bool,
 }
 
 /// A stream to an origin that has left HTTP, and what its connection held.
@@ -65,7 +67,13 @@ impl Lease {
         let state = Arc::clone(&entry.state);
         let busy = matches!(carrier, Carrier::Http1 { .. })
             .then(|| Gauge::new(ConnectionState::Busy, &state, worker.index));
+        let has_answered = match &carrier {
+            // An origin says nothing before it answers, unlike over HTTP/2 (RFC 9113 §3.4).
+            Carrier::Http1 { link, .. } => link.meter.bytes_read() > 0,
+            Carrier::Http2(shared) => shared.answered.load(Ordering::Acquire),
+        };
         Self {
+            has_answered,
             carrier: Some(carrier),
             busy,
             state,
@@ -97,6 +105,11 @@ impl Lease {
             Some(Carrier::Http2(_)) => Protocol::Http2,
             Some(Carrier::Http1 { .. }) | None => Protocol::Http11,
         }
+    }
+
+    /// Whether the connection had answered other requests when it was lent.
+    pub(crate) fn has_answered(&self) -> bool {
+        self.has_answered
     }
 
     /// Bytes the origin has sent on this connection.
@@ -169,7 +182,10 @@ impl Lease {
                     owner.tell_freed();
                 }
             }
-            Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
+            Some(Carrier::Http2(shared)) => {
+                shared.answered.store(true, Ordering::Release);
+                shared.leave(shared.link.home.clock().monotonic());
+            }
             None => return,
         }
         self.state.tell_freed();
@@ -197,6 +213,8 @@ pub(super) struct Shared {
     /// How many the origin allows, as its connection's task last saw it.
     streams_allowed: Arc<AtomicUsize>,
     idle_since_ms: AtomicU64,
+    /// Whether it has answered a request, to its end.
+    answered: AtomicBool,
     /// Whether an origin that went silent makes it unfit for other requests.
     distrusted: AtomicBool,
 }
@@ -238,6 +256,7 @@ impl Shared {
             streams: AtomicUsize::new(1),
             streams_allowed,
             idle_since_ms: AtomicU64::new(0),
+            answered: AtomicBool::new(false),
             distrusted: AtomicBool::new(false),
         };
         shared.count(ConnectionState::Busy, 1);

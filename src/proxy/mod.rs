@@ -1,8 +1,8 @@
 //! The data plane: one request's way, read in one place.
 //!
 //! `serve` observes: it is the one place for metrics, the access log and error → answer.
-//! `carry` does: identify → resolve → authorize → admit → obtain → rewrite → forward, and the
-//! answer is relayed. The rooms stand in the order a request meets them.
+//! `carry` does: identify → resolve → authorize → admit → obtain → send (rewrite → forward) →
+//! settle, and the answer is relayed. The rooms stand in the order a request meets them.
 //!
 //! # Invariants
 //!
@@ -20,7 +20,7 @@ use http::{HeaderValue, Request, Response, StatusCode, Version, header, request}
 use hyper::body::{Body, Incoming};
 
 use crate::clock::Clock;
-use crate::credential::Credential;
+use crate::credential::Obtained;
 use crate::dial::Dialer;
 use crate::directory::Directory;
 use crate::logging::AccessLog;
@@ -40,8 +40,13 @@ mod admit;
 mod rewrite;
 mod scrub;
 mod outbound;
+mod kept;
+mod errand;
+mod expired;
+mod retry;
 mod forward;
 mod upgrade;
+mod ahead;
 mod io;
 mod sweep;
 mod stall;
@@ -60,13 +65,14 @@ pub use plane::{DataPlane, Parts};
 use admit::InFlight;
 use authorize::Permit;
 use caller::Caller;
+use errand::Errand;
 use error::Refusal;
 use io::Meter;
 use observe::Observation;
 use outbound::Outbound;
 use relay::Relay;
 use respond::Carried;
-use rewrite::{Injected, Via};
+use rewrite::Via;
 use stall::Taking;
 use worker::Worker;
 
@@ -184,41 +190,38 @@ async fn carry(
         let body_bytes_max = admit::check_body(&body, entry, limits)?;
         let places = admit::admit(&plane.in_flight, limits, entry, observation.began())?;
         observation.admitted(places);
-        let body = Outbound::new(body, body_bytes_max, settings.timeouts.body, meter);
+        let kept_bytes_max = errand::kept_bytes_max(&permit);
+        let stall_limit = settings.timeouts.body;
+        let body = Outbound::new(body, body_bytes_max, kept_bytes_max, stall_limit, meter);
         observation.uploading(body.upload());
         (permit, body)
     };
-    let credential = obtain(&permit, observation).await?;
-    let mask = scrub::mask(&credential, &permit.entry().connector);
-    let upload = body.upload().cloned();
-    let injected = Injected {
-        credential,
-        request_id: observation.request_id_value(),
-        via: plane.via.line(flow.version),
+    let obtained = obtain(&permit, observation).await?;
+    let (upload, again, token) = (body.upload().cloned(), body.again(), obtained.token);
+    let errand = Errand {
+        worker,
         caller,
+        permit: &permit,
+        flow: &flow,
     };
-    let request = rewrite::rewrite(flow, &permit, injected, body)?;
-    observation.forwarding();
-    let answer = forward::forward(worker, &permit, request).await;
-    observation.attempted(&answer);
-    let answer = answer?;
+    let outcome = errand.send(obtained, body, observation).await;
+    let answer = errand.settle(outcome, token, again, observation).await?;
     admit::check_answer(answer.response.body(), permit.entry())?;
     Ok(Some(Carried {
         answer,
         upload,
-        mask,
         permit,
     }))
 }
 
 /// Gets the credential that the permitted request is to carry.
-async fn obtain(permit: &Permit, observation: &Observation) -> Result<Credential, Refusal> {
+async fn obtain(permit: &Permit, observation: &Observation) -> Result<Obtained, Refusal> {
     match permit.entry().source.obtain().await {
         Ok(obtained) => {
             if let Some(outcome) = obtained.cache {
                 observation.token(outcome);
             }
-            Ok(obtained.credential)
+            Ok(obtained)
         }
         Err(unobtained) => {
             observation.token(unobtained.cache);

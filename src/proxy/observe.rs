@@ -9,12 +9,13 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 use super::admit::Place;
 use super::caller::Caller;
 use super::error::Refusal;
-use super::forward::Answer;
+use super::forward::{Answer, Failure};
 use super::io::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
 use super::worker::Worker;
 use crate::config::AccessLog;
+use crate::credential::TokenError;
 use crate::directory::{Berth, BreakerChange, Entry};
 use crate::logging::{self, Record};
 use crate::metrics::CacheOutcome;
@@ -47,6 +48,8 @@ pub(crate) struct Observation {
     upload: Option<Arc<Upload>>,
     /// Of a tunnel, what the flow sent through it.
     bytes_tunnelled: u64,
+    /// Whether the origin may have seen an earlier attempt.
+    reached_before: bool,
     bytes_sent: u64,
     place: Option<Place>,
     /// The place among its connector's.
@@ -81,6 +84,7 @@ impl Observation {
             version: flow.version,
             upload: None,
             bytes_tunnelled: 0,
+            reached_before: false,
             bytes_sent: 0,
             place: None,
             berth: None,
@@ -127,13 +131,13 @@ impl Observation {
     }
 
     /// An attempt to get an answer from the origin has ended; the breaker is told of each.
-    pub(crate) fn attempted(&mut self, attempt: &Result<Answer, Refusal>) {
+    pub(crate) fn attempted(&mut self, attempt: &Result<Answer, Failure>) {
         let (Some(entry), Some(berth)) = (&self.entry, &mut self.berth) else {
             return;
         };
         let failed = match attempt {
             Ok(answer) => is_outage(answer.response.status()),
-            Err(refusal) if refusal.is_origins_failure() => true,
+            Err(failure) if failure.refusal.is_origins_failure() => true,
             // It says nothing of the origin.
             Err(_) => return,
         };
@@ -148,6 +152,26 @@ impl Observation {
         if let Some(change) = change {
             tell(entry, change);
         }
+    }
+
+    /// The request goes out again; the last attempt got an answer, or failed for `refusal`.
+    pub(crate) fn sends_again(&mut self, refusal: Option<&Refusal>) {
+        self.reached_before |= refusal.is_none_or(Refusal::may_have_reached_origin);
+    }
+
+    /// It should have gone out again, but no credential could be obtained.
+    pub(crate) fn not_sent_again(&mut self, reason: &TokenError) {
+        self.error = Some(logging::with_sources(reason).into());
+    }
+
+    /// Whether the origin may have seen a request that ends with `refusal`, in any attempt.
+    pub(crate) fn may_have_reached_origin(&self, refusal: &Refusal) -> bool {
+        self.reached_before || refusal.may_have_reached_origin()
+    }
+
+    /// What is known of the request's body, if there is one.
+    pub(crate) fn upload(&self) -> Option<&Upload> {
+        self.upload.as_deref()
     }
 
     /// The origin has answered.

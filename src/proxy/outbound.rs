@@ -12,12 +12,14 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use super::io::Meter;
+use super::kept::{Again, Kept, Sending};
 use super::rewrite;
 use super::stall::Stall;
 
@@ -32,6 +34,8 @@ pub(crate) enum Outbound {
     Empty,
     /// The flow's, as it arrives.
     Streaming(Box<Streaming>),
+    /// The same, while what was sent of it is kept to be sent again.
+    Kept(Sending),
 }
 
 /// A flow's body on its way: counted, timed, its trailers filtered.
@@ -49,6 +53,8 @@ pub(crate) struct Streaming {
 pub(crate) struct Upload {
     state: AtomicU8,
     bytes: AtomicU64,
+    /// Bytes handed to an origin beside those that had just been received.
+    repeated: AtomicU64,
     body_bytes_max: u64,
     stall_limit: Duration,
     /// Whether the flow has yet to send what was asked for.
@@ -71,6 +77,16 @@ pub(crate) enum UploadState {
     Stalled(Duration),
     /// It broke off, or its framing is malformed.
     Broken,
+}
+
+impl UploadState {
+    /// Whether the body ended early, which no other attempt would change.
+    pub(crate) fn is_cut(self) -> bool {
+        match self {
+            Self::TooLarge(_) | Self::Stalled(_) | Self::Broken => true,
+            Self::Arriving | Self::Whole => false,
+        }
+    }
 }
 
 const ARRIVING: u8 = 0;
@@ -96,6 +112,36 @@ impl Upload {
         self.bytes.load(Ordering::Relaxed)
     }
 
+    /// Bytes handed on so far, those of every attempt: equal before and after means that the origin
+    /// took nothing.
+    pub(crate) fn handed_on(&self) -> u64 {
+        self.bytes() + self.repeated.load(Ordering::Relaxed)
+    }
+
+    /// `count` bytes, which it returns, were handed on that were received before.
+    pub(super) fn repeat(&self, count: usize) -> u64 {
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        self.awaits_flow.store(false, Ordering::Relaxed);
+        self.repeated.fetch_add(count, Ordering::Relaxed);
+        count
+    }
+
+    /// Begins again, for another attempt; false if the body is known to be unfit for one.
+    pub(super) fn begin_again(&self) -> bool {
+        if self.state().is_cut() {
+            return false;
+        }
+        self.state.store(ARRIVING, Ordering::Release);
+        // What the last attempt may have been told and nobody heard.
+        let _stale: Option<()> = self.over.notified().now_or_never();
+        true
+    }
+
+    /// All of the body was handed on, in this attempt.
+    pub(super) fn whole(&self) {
+        self.note(WHOLE);
+    }
+
     /// Whether the flow has yet to send what was asked for.
     pub(crate) fn awaits_flow(&self) -> bool {
         self.awaits_flow.load(Ordering::Relaxed)
@@ -118,31 +164,55 @@ impl Upload {
 #[error("the request's body ended early")]
 pub(crate) struct BodyCut(#[source] Option<hyper::Error>);
 
+impl BodyCut {
+    /// What an attempt is told whose body another one has now.
+    pub(super) fn superseded() -> Self {
+        Self(None)
+    }
+}
+
 impl Outbound {
-    /// The body of a request that arrives on the connection of `meter`.
+    /// The body of a request that arrives on the connection of `meter`. What is sent of it is kept,
+    /// to be sent again, while it is no more than `kept_bytes_max`.
     pub(crate) fn new(
         body: Incoming,
         body_bytes_max: u64,
+        kept_bytes_max: u64,
         stall_limit: Duration,
         meter: &Arc<Meter>,
     ) -> Self {
         if body.is_end_stream() {
             return Self::Empty;
         }
-        Self::Streaming(Box::new(Streaming {
+        let keeps = kept_bytes_max > 0 && body.size_hint().lower() <= kept_bytes_max;
+        let streaming = Streaming {
             body,
             stall: Stall::new(stall_limit),
             ended: false,
             upload: Arc::new(Upload {
                 state: AtomicU8::new(ARRIVING),
                 bytes: AtomicU64::new(0),
+                repeated: AtomicU64::new(0),
                 body_bytes_max,
                 stall_limit,
                 awaits_flow: AtomicBool::new(false),
                 over: Notify::new(),
                 meter: Arc::clone(meter),
             }),
-        }))
+        };
+        match keeps {
+            true => Self::Kept(Kept::first(streaming, kept_bytes_max)),
+            false => Self::Streaming(Box::new(streaming)),
+        }
+    }
+
+    /// How the body can be sent again.
+    pub(crate) fn again(&self) -> Again {
+        match self {
+            Self::Empty => Again::Empty,
+            Self::Streaming(_) => Again::Never,
+            Self::Kept(sending) => sending.again(),
+        }
     }
 
     /// What is known of the body, if there is one.
@@ -150,6 +220,7 @@ impl Outbound {
         match self {
             Self::Empty => None,
             Self::Streaming(streaming) => Some(&streaming.upload),
+            Self::Kept(sending) => Some(sending.upload()),
         }
     }
 }
@@ -165,6 +236,7 @@ impl Body for Outbound {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
             Self::Streaming(streaming) => streaming.poll_frame(cx),
+            Self::Kept(sending) => sending.poll_frame(cx),
         }
     }
 
@@ -172,6 +244,7 @@ impl Body for Outbound {
         match self {
             Self::Empty => true,
             Self::Streaming(streaming) => streaming.body.is_end_stream(),
+            Self::Kept(sending) => sending.is_end_stream(),
         }
     }
 
@@ -179,12 +252,28 @@ impl Body for Outbound {
         match self {
             Self::Empty => SizeHint::with_exact(0),
             Self::Streaming(streaming) => streaming.body.size_hint(),
+            Self::Kept(sending) => sending.size_hint(),
         }
     }
 }
 
 impl Streaming {
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+    pub(super) fn upload(&self) -> &Arc<Upload> {
+        &self.upload
+    }
+
+    pub(super) fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    pub(super) fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let awaits_flow = &self.upload.awaits_flow;
         awaits_flow.store(polled.is_pending(), Ordering::Relaxed);
@@ -226,7 +315,7 @@ impl Streaming {
     /// Whether the origin has been given all it was told to expect. An HTTP/2 client may say so
     /// only in a later, empty frame (RFC 9113 §8.1), for which nobody asks once the length is
     /// reached.
-    fn is_whole(&self) -> bool {
+    pub(super) fn is_whole(&self) -> bool {
         self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
     }
 

@@ -12,8 +12,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
+use super::ahead::Arriving;
 use super::lease::Lease;
 use super::observe::Observation;
 use super::outbound::{Upload, UploadState, keep_trailers};
@@ -39,7 +39,7 @@ enum Source {
 /// An answer's body and what it holds.
 #[derive(Debug)]
 pub(crate) struct FromOrigin {
-    pub(crate) body: Scrubbed<Incoming>,
+    pub(crate) body: Scrubbed<Arriving>,
     /// The connection, until the answer is whole.
     pub(crate) lease: Option<Lease>,
     pub(crate) upload: Option<Arc<Upload>>,

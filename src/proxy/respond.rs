@@ -24,7 +24,6 @@ use super::rewrite;
 use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
 use crate::connector::{Connector, Cookies};
-use crate::credential::Mask;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -38,8 +37,6 @@ const CERTIFICATE_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-Cert
 pub(crate) struct Carried {
     pub(crate) answer: Answer,
     pub(crate) upload: Option<Arc<Upload>>,
-    /// What of the answer is to be masked.
-    pub(crate) mask: Option<Arc<Mask>>,
     pub(crate) permit: Permit,
 }
 
@@ -57,9 +54,12 @@ pub(crate) fn relay(
     observation: Observation,
 ) -> Response<Relay> {
     let Carried {
-        answer: Answer { response, lease },
+        answer: Answer {
+            response,
+            lease,
+            mask,
+        },
         upload,
-        mask,
         permit,
     } = carried;
     let (mut head, body) = response.into_parts();
@@ -69,7 +69,7 @@ pub(crate) fn relay(
     observation.masked(body.take_masked());
     let source = FromOrigin {
         body,
-        lease: Some(lease),
+        lease,
         upload,
         stall: Stall::new(connector.upstream.stall_timeout),
         taking,
@@ -160,7 +160,7 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Observation) -> Response<Re
         refusal.detail(),
         observation.connector(),
         observation.request_id(),
-        refusal.may_have_reached_origin(),
+        observation.may_have_reached_origin(refusal),
     );
     let text = Some(Bytes::from(text));
     let mut response = Response::new(Relay::own(text, observation));

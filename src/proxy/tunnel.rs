@@ -51,7 +51,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 pub(crate) struct Tunnel {
     observation: Observation,
     permit: Permit,
-    lease: Lease,
+    lease: Option<Lease>,
     _counted: Counted,
 }
 
@@ -80,7 +80,9 @@ pub(crate) fn open(
     observation: Observation,
 ) -> Response<Relay> {
     let Carried {
-        answer: Answer { response, lease },
+        answer: Answer {
+            response, lease, ..
+        },
         permit,
         ..
     } = carried;
@@ -123,7 +125,10 @@ impl Tunnel {
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let bare = self.lease.bare().await;
+        let bare = match &mut self.lease {
+            Some(lease) => lease.bare().await,
+            None => None,
+        };
         // hyper forgets what it has not written yet when it gives a stream back.
         let Some(bare) = bare.filter(|_| !near.is_blocked()) else {
             return Err(Cut::Unwritten);
