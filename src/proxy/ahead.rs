@@ -48,15 +48,19 @@ impl Arriving {
         }
     }
 
-    /// Reads ahead to the end of the body, or until [`AHEAD_BYTES_MAX`] is reached, and returns
-    /// what is there.
+    /// Reads ahead to the end of the body, or until [`AHEAD_BYTES_MAX`] is reached.
     ///
     /// Cancel-safe: what was read stays.
-    pub(crate) async fn read_ahead(&mut self) -> &[u8] {
+    pub(crate) async fn read_ahead(&mut self) {
         let ahead = self.ahead.get_or_insert_default();
         let rest = &mut self.rest;
         poll_fn(|cx| ahead.poll_read(Pin::new(&mut *rest), cx)).await;
-        &ahead.data
+    }
+
+    /// The content, if all of it was read ahead.
+    pub(crate) fn content(&self) -> Option<&[u8]> {
+        let ahead = self.ahead.as_ref()?;
+        matches!(ahead.end, Some(End::Whole)).then_some(&ahead.data)
     }
 
     /// Whether all of the body was read, trailers and all.

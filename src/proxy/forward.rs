@@ -194,10 +194,10 @@ fn failed(error: hyper::Error, lease: &Lease, answered: bool, upload: Option<&Up
     let of_stream = error.source().and_then(|source| source.downcast_ref());
     let ended = match of_stream {
         Some(error) if is_untouched(error) => Standing::Untouched,
-        // What was read may have been for other requests; an answer to this one would be here.
-        Some(error) if error.is_io() => Standing::Disconnected,
         Some(_) => Standing::Final,
-        None if error.is_parse() || error.is_parse_too_large() || answered => Standing::Final,
+        None if error.is_parse() || error.is_parse_too_large() => Standing::Final,
+        None if answered && lease.protocol() == Protocol::Http11 => Standing::Final,
+        // Over HTTP/2, what was read was for other requests: an answer to this one would be here.
         None => Standing::Disconnected,
     };
     match ended {

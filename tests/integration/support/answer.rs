@@ -56,6 +56,14 @@ impl Answer {
         Self { status, ..self }
     }
 
+    /// The content, where it is known beforehand.
+    pub(crate) fn whole_body(&self) -> Vec<u8> {
+        match &self.body {
+            Outgoing::Whole(bytes) => bytes.clone().unwrap_or_default().to_vec(),
+            Outgoing::Streamed(_) => panic!("a pen writes it"),
+        }
+    }
+
     /// The same with this content.
     pub(crate) fn body(self, body: impl Into<Outgoing>) -> Self {
         Self {

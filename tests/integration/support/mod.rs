@@ -22,6 +22,7 @@ pub(crate) mod child;
 pub(crate) mod client;
 pub(crate) mod connector;
 pub(crate) mod exchange;
+pub(crate) mod expiring;
 pub(crate) mod flow;
 pub(crate) mod gateway;
 pub(crate) mod load;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 use super::origin::Setup;
 use super::tls;
@@ -59,9 +60,18 @@ impl RawOrigin {
         self.shake_hands(self.accept_tcp().await).await
     }
 
+    /// The same, to be read and written by the test itself.
+    pub(crate) async fn accept_tls(&self) -> TlsStream<TcpStream> {
+        self.secure(self.accept_tcp().await).await
+    }
+
     /// A connection that was accepted, after the handshake.
     pub(crate) async fn shake_hands(&self, tcp: TcpStream) -> Wire {
+        Wire::over(self.secure(tcp).await)
+    }
+
+    async fn secure(&self, tcp: TcpStream) -> TlsStream<TcpStream> {
         let handshake = TlsAcceptor::from(Arc::clone(&self.config)).accept(tcp);
-        Wire::over(within("a handshake", handshake).await.unwrap())
+        within("a handshake", handshake).await.unwrap()
     }
 }

@@ -1,0 +1,560 @@
+//! Requests that are sent again, and those that must not be (RFC 9110 §9.2.2).
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use crate::support::answer::Answer;
+use crate::support::client::{Answered, Client};
+use crate::support::expiring::{BOTH, retries};
+use crate::support::gateway::{self, Running};
+use crate::support::message::Kind;
+use crate::support::origin::{self, Setup};
+use crate::support::raw::RawOrigin;
+use crate::support::scene::{Plan, Scene, orders};
+use crate::support::stage::Stage;
+use crate::support::tls::Protocols;
+use crate::support::wire::Wire;
+use crate::support::within;
+
+const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A resource domain below HTTP with a gateway before it.
+async fn raw(protocols: Protocols, connector: &[&str]) -> (Stage, RawOrigin, Running) {
+    let stage = Stage::new();
+    let setup = Setup {
+        protocols,
+        ..Setup::new(&stage.server())
+    };
+    let raw = RawOrigin::start(setup).await;
+    let gateway = Running::start(&stage, &orders(&raw.url(""), connector)).await;
+    (stage, raw, gateway)
+}
+
+/// One request in the background.
+fn call(
+    gateway: &Running,
+    method: &'static str,
+    body: &'static str,
+) -> tokio::task::JoinHandle<Answered> {
+    let address = gateway.flows();
+    tokio::spawn(async move {
+        let mut client = Client::http1(address).await;
+        client.call(method, "/orders/x", &[], body).await
+    })
+}
+
+/// A connection that has answered one request and lies in the pool.
+async fn used(raw: &RawOrigin, gateway: &Running) -> Wire {
+    let first = call(gateway, "GET", "");
+    let mut origin = raw.accept().await;
+    origin.message(Kind::Request).await.unwrap();
+    origin.write(OK).await;
+    assert_eq!(within("the first answer", first).await.unwrap().status, 200);
+    let labels = [("state", "idle")];
+    let idle = |count: f64| count > 0.0;
+    gateway
+        .until_sample("attache_upstream_connections", &labels, idle)
+        .await;
+    origin
+}
+
+fn unreached(answered: &Answered, may_have_reached_origin: bool) {
+    assert_eq!(answered.status, 502, "{}", answered.text());
+    assert_eq!(answered.reason(), "origin-unreachable");
+    let problem = answered.json();
+    assert_eq!(problem["may_have_reached_origin"], may_have_reached_origin);
+}
+
+#[tokio::test]
+async fn an_idempotent_request_survives_a_used_connection_that_ends_under_it() {
+    for (method, body) in [
+        ("GET", ""),
+        ("HEAD", ""),
+        ("PUT", "content"),
+        ("DELETE", ""),
+        ("OPTIONS", ""),
+    ] {
+        let (_stage, raw, gateway) = raw(Protocols::Http1, &[]).await;
+        let mut origin = used(&raw, &gateway).await;
+
+        let flow = call(&gateway, method, body);
+        let first = origin.message(Kind::Request).await.unwrap();
+        drop(origin);
+        let mut another = raw.accept().await;
+        let second = another.message(Kind::Request).await.unwrap();
+        another.write(&OK[..OK.len() - 2]).await;
+        if method != "HEAD" {
+            another.write("ok").await;
+        }
+
+        let answered = within("the flow", flow).await.unwrap();
+        assert_eq!(answered.status, 200, "{method}");
+        assert_eq!(second.text(), body);
+        assert_eq!(first.fields, second.fields);
+        assert_eq!(retries(&gateway, "connection").await, 1.0);
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_idempotent_reaches_an_origin_once() {
+    // RFC 9110 §9.2.2: the origin may have acted on it before its connection ended.
+    for (method, body) in [("POST", "content"), ("POST", ""), ("PATCH", "content")] {
+        let retry = ["retry: { statuses: [502, 503], attempts: 5 }"];
+        let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;
+        let mut origin = used(&raw, &gateway).await;
+
+        let flow = call(&gateway, method, body);
+        origin.message(Kind::Request).await.unwrap();
+        drop(origin);
+
+        unreached(&within("the flow", flow).await.unwrap(), true);
+        for cause in ["connection", "unsent", "status", "token"] {
+            assert_eq!(retries(&gateway, cause).await, 0.0, "{method} {cause}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_that_ends_under_a_request_is_no_reason_to_repeat_it() {
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &[]).await;
+
+    let flow = call(&gateway, "GET", "");
+    let mut origin = raw.accept().await;
+    origin.message(Kind::Request).await.unwrap();
+    drop(origin);
+
+    unreached(&within("the flow", flow).await.unwrap(), true);
+    assert_eq!(retries(&gateway, "connection").await, 0.0);
+}
+
+#[tokio::test]
+async fn an_answer_that_has_begun_is_never_asked_for_again() {
+    let retry = ["retry: { statuses: [502], attempts: 5 }"];
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;
+    let mut origin = used(&raw, &gateway).await;
+
+    let flow = call(&gateway, "GET", "");
+    origin.message(Kind::Request).await.unwrap();
+    origin.write("HTTP/1.1 200 O").await;
+    drop(origin);
+
+    let answered = within("the flow", flow).await.unwrap();
+    assert_eq!(answered.status, 502);
+    assert_eq!(answered.reason(), "origin-protocol");
+    assert_eq!(retries(&gateway, "connection").await, 0.0);
+}
+
+#[tokio::test]
+async fn a_body_that_was_not_kept_is_not_repeated() {
+    let bound = ["replay_body_bytes_max: 1KiB"];
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &bound).await;
+    let mut origin = used(&raw, &gateway).await;
+
+    let flow = call(
+        &gateway,
+        "PUT",
+        Box::leak("x".repeat(1025).into_boxed_str()),
+    );
+    origin.message(Kind::Request).await.unwrap();
+    drop(origin);
+
+    unreached(&within("the flow", flow).await.unwrap(), true);
+}
+
+/// An HTTP/2 origin frame by frame: whatever arrives, it says only what it is told to.
+struct Frames {
+    stream: TlsStream<TcpStream>,
+    read: Vec<u8>,
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const GOAWAY: u8 = 7;
+const REFUSED_STREAM: u32 = 7;
+const END_STREAM_AND_HEADERS: u8 = 5;
+
+impl Frames {
+    /// The next connection, after both prefaces (RFC 9113 §3.4).
+    async fn accept(raw: &RawOrigin) -> Self {
+        let mut frames = Self {
+            stream: raw.accept_tls().await,
+            read: Vec::new(),
+        };
+        frames.fill(24).await;
+        frames.read.drain(..24);
+        frames.write(SETTINGS, 0, 0, &[]).await;
+        frames
+    }
+
+    async fn fill(&mut self, bytes: usize) {
+        while self.read.len() < bytes {
+            let reading = self.stream.read_buf(&mut self.read);
+            assert!(within("a frame", reading).await.unwrap() > 0, "ended");
+        }
+    }
+
+    /// The next frame (RFC 9113 §4.1): its kind, flags and stream.
+    async fn frame(&mut self) -> (u8, u8, u32) {
+        self.fill(9).await;
+        let head: [u8; 9] = self.read[..9].try_into().unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        self.fill(9 + length).await;
+        self.read.drain(..9 + length);
+        let stream = u32::from_be_bytes([head[5] & 0x7f, head[6], head[7], head[8]]);
+        (head[3], head[4], stream)
+    }
+
+    /// The stream of the next request, once it is whole.
+    async fn request(&mut self) -> u32 {
+        loop {
+            let (kind, flags, stream) = self.frame().await;
+            if (kind == HEADERS || kind == DATA) && flags & 1 == 1 {
+                return stream;
+            }
+        }
+    }
+
+    async fn write(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let mut frame = u32::try_from(payload.len()).unwrap().to_be_bytes()[1..].to_vec();
+        frame.extend([kind, flags]);
+        frame.extend(stream.to_be_bytes());
+        frame.extend(payload);
+        within("a frame to be taken", self.stream.write_all(&frame))
+            .await
+            .unwrap();
+        self.stream.flush().await.unwrap();
+    }
+
+    /// Answers 200 and nothing else (RFC 7541 Appendix A, entry 8).
+    async fn answer(&mut self, stream: u32) {
+        let end = END_STREAM_AND_HEADERS;
+        self.write(HEADERS, end, stream, &[0x88]).await;
+    }
+
+    async fn reset(&mut self, stream: u32, code: u32) {
+        let payload = code.to_be_bytes();
+        self.write(RST_STREAM, 0, stream, &payload).await;
+    }
+
+    async fn go_away(&mut self, last_stream: u32, code: u32) {
+        let payload = [last_stream.to_be_bytes(), code.to_be_bytes()].concat();
+        self.write(GOAWAY, 0, 0, &payload).await;
+    }
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_opened_again_under_any_method() {
+    // RFC 9113 §8.7.
+    for (method, body) in [("GET", ""), ("POST", ""), ("POST", "content")] {
+        let (_stage, raw, gateway) = raw(Protocols::Http2, &[]).await;
+
+        let flow = call(&gateway, method, body);
+        let mut origin = Frames::accept(&raw).await;
+        let first = origin.request().await;
+        origin.reset(first, REFUSED_STREAM).await;
+        let second = origin.request().await;
+        origin.answer(second).await;
+
+        assert_eq!(within("the flow", flow).await.unwrap().status, 200);
+        assert_eq!(retries(&gateway, "unsent").await, 1.0, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn an_origin_that_refuses_every_stream_is_asked_four_times() {
+    let (_stage, raw, gateway) = raw(Protocols::Http2, &[]).await;
+
+    let flow = call(&gateway, "POST", "content");
+    let mut origin = Frames::accept(&raw).await;
+    for _ in 0..4 {
+        let stream = origin.request().await;
+        origin.reset(stream, REFUSED_STREAM).await;
+    }
+
+    unreached(&within("the flow", flow).await.unwrap(), false);
+    assert_eq!(retries(&gateway, "unsent").await, 3.0);
+}
+
+#[tokio::test]
+async fn other_resets_are_the_origins_answer() {
+    const INTERNAL_ERROR: u32 = 2;
+    const CANCEL: u32 = 8;
+    for code in [INTERNAL_ERROR, CANCEL] {
+        let retry = ["retry: { statuses: [502], attempts: 5 }"];
+        let (_stage, raw, gateway) = raw(Protocols::Http2, &retry).await;
+
+        let flow = call(&gateway, "GET", "");
+        let mut origin = Frames::accept(&raw).await;
+        let stream = origin.request().await;
+        origin.reset(stream, code).await;
+
+        let answered = within("the flow", flow).await.unwrap();
+        assert_eq!(answered.status, 502);
+        assert_eq!(answered.json()["may_have_reached_origin"], true);
+        assert_eq!(retries(&gateway, "unsent").await, 0.0);
+        assert_eq!(retries(&gateway, "connection").await, 0.0);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_behind_the_last_one_of_a_goaway_moves_to_another_connection() {
+    // RFC 9113 §6.8.
+    for (method, body) in [("GET", ""), ("POST", "content")] {
+        let (_stage, raw, gateway) = raw(Protocols::Http2, &[]).await;
+
+        let flow = call(&gateway, method, body);
+        let mut origin = Frames::accept(&raw).await;
+        origin.request().await;
+        origin.go_away(0, 0).await;
+        let mut another = Frames::accept(&raw).await;
+        let stream = another.request().await;
+        another.answer(stream).await;
+
+        assert_eq!(within("the flow", flow).await.unwrap().status, 200);
+        assert_eq!(retries(&gateway, "unsent").await, 1.0, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_a_goaway_leaves_in_doubt_is_sent_again_only_if_idempotent() {
+    for (method, body) in [("POST", "content"), ("PATCH", ""), ("GET", "")] {
+        let (_stage, raw, gateway) = raw(Protocols::Http2, &[]).await;
+        let first = call(&gateway, "GET", "");
+        let mut origin = Frames::accept(&raw).await;
+        let stream = origin.request().await;
+        origin.answer(stream).await;
+        assert_eq!(within("the first", first).await.unwrap().status, 200);
+
+        let flow = call(&gateway, method, body);
+        let stream = origin.request().await;
+        origin.go_away(stream, 0).await;
+        drop(origin);
+
+        if method == "GET" {
+            let mut another = Frames::accept(&raw).await;
+            let stream = another.request().await;
+            another.answer(stream).await;
+            assert_eq!(within("the flow", flow).await.unwrap().status, 200);
+        } else {
+            unreached(&within("the flow", flow).await.unwrap(), true);
+        }
+    }
+}
+
+/// A scene whose origin answers 503, with `fields`, until it was asked `failures` times.
+async fn failing(
+    protocols: Protocols,
+    retry: &'static str,
+    failures: usize,
+    field: (&'static str, &'static str),
+) -> Scene {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let handler =
+        origin::whole(
+            move |request| match asked.fetch_add(1, Ordering::SeqCst) < failures {
+                true => Answer::status(503).body("busy").field(field.0, field.1),
+                false => Answer::text(&request.text()),
+            },
+        );
+    Scene::start(Plan {
+        protocols,
+        connector: vec![retry].leak(),
+        ..Plan::answering(handler)
+    })
+    .await
+}
+
+const NOW: (&str, &str) = ("retry-after", "0");
+
+#[tokio::test]
+async fn a_status_that_may_pass_is_tried_again_where_the_connector_says_so() {
+    for protocols in BOTH {
+        for field in [NOW, ("x-no", "hint")] {
+            let retry = "retry: { statuses: [503], attempts: 3 }";
+            let scene = failing(protocols, retry, 2, field).await;
+            let mut client = Client::http1(scene.gateway.flows()).await;
+
+            let answered = client.call("PUT", "/orders/x", &[], "content").await;
+
+            assert_eq!(answered.status, 200, "{protocols:?}");
+            assert_eq!(answered.text(), "content");
+            assert_eq!(scene.origin.tally().whole, 3);
+            assert_eq!(scene.origin.tally().accepted, 1);
+            assert_eq!(retries(&scene.gateway, "status").await, 2.0);
+        }
+    }
+}
+
+#[tokio::test]
+async fn attempts_are_counted_in_all_and_the_last_answer_is_passed_on() {
+    let retry = "retry: { statuses: [503], attempts: 3 }";
+    let scene = failing(Protocols::Http1, retry, 9, NOW).await;
+
+    let answered = scene.gateway.get("/orders/x").await;
+
+    assert_eq!(answered.status, 503);
+    assert_eq!(answered.text(), "busy");
+    assert_eq!(scene.origin.tally().whole, 3);
+}
+
+#[tokio::test]
+async fn no_status_makes_a_post_go_out_twice() {
+    let retry = "retry: { statuses: [503], attempts: 3 }";
+    for method in ["POST", "PATCH"] {
+        let scene = failing(Protocols::Http1, retry, 1, NOW).await;
+        let mut client = Client::http1(scene.gateway.flows()).await;
+
+        let answered = client.call(method, "/orders/x", &[], "content").await;
+
+        assert_eq!(answered.status, 503, "{method}");
+        assert_eq!(scene.origin.tally().whole, 1);
+    }
+}
+
+#[tokio::test]
+async fn without_the_connectors_word_no_status_is_tried_again() {
+    for retry in ["retry: null", "retry: { statuses: [502], attempts: 3 }"] {
+        let scene = failing(Protocols::Http1, retry, 1, NOW).await;
+
+        assert_eq!(scene.gateway.get("/orders/x").await.status, 503, "{retry}");
+        assert_eq!(scene.origin.tally().whole, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_wait_over_the_limit_is_the_flows() {
+    let retry = "retry: { statuses: [503], attempts: 3, wait_max: 5s }";
+    let scene = failing(Protocols::Http1, retry, 1, ("retry-after", "6")).await;
+
+    let answered = scene.gateway.get("/orders/x").await;
+
+    assert_eq!(answered.status, 503);
+    assert_eq!(answered.field("retry-after"), Some("6"));
+    assert_eq!(scene.origin.tally().whole, 1);
+}
+
+/// A scene under a turned clock whose first answer asks for five seconds.
+async fn asked_to_wait() -> (Scene, attache::clock::Turned) {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let handler = origin::whole(move |_| match asked.fetch_add(1, Ordering::SeqCst) {
+        0 => Answer::status(503).field("retry-after", "5"),
+        _ => Answer::text("ok"),
+    });
+    Scene::start_turned(Plan {
+        connector: &["retry: { statuses: [503], attempts: 2, wait_max: 5s }"],
+        ..Plan::answering(handler)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_wait_that_the_origin_asks_for_is_kept() {
+    let (scene, turned) = asked_to_wait().await;
+    let address = scene.gateway.flows();
+    let flow = tokio::spawn(async move { gateway::get(address, "/orders/x").await });
+    scene.origin.until(|tally| tally.whole == 1).await;
+
+    let labels = [("state", "idle")];
+    let idle = |count: f64| count > 0.0;
+    let connections = "attache_upstream_connections";
+    scene.gateway.until_sample(connections, &labels, idle).await;
+    assert_eq!(scene.origin.tally().whole, 1);
+    while !flow.is_finished() {
+        turned.advance(Duration::from_secs(5));
+        tokio::task::yield_now().await;
+    }
+
+    assert_eq!(flow.await.unwrap().status, 200);
+    assert_eq!(scene.origin.tally().whole, 2);
+}
+
+#[tokio::test]
+async fn a_flow_that_has_gone_is_not_served_again() {
+    let (scene, turned) = asked_to_wait().await;
+    let mut wire = Wire::resetting(scene.gateway.flows()).await;
+    wire.write("GET /orders/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    scene.origin.until(|tally| tally.whole == 1).await;
+
+    drop(wire);
+    let in_flight = "attache_requests_in_flight";
+    let none = |count: f64| count < 1.0;
+    scene.gateway.until_sample(in_flight, &[], none).await;
+    turned.advance(Duration::from_secs(60));
+    scene.gateway.get("/orders/x").await;
+
+    assert_eq!(scene.origin.tally().whole, 2);
+    assert_eq!(retries(&scene.gateway, "status").await, 0.0);
+}
+
+#[tokio::test]
+async fn retries_are_held_to_their_budget() {
+    // The breaker would end it sooner.
+    let retry = "retry: { statuses: [503], attempts: 5, budget_percent: 20 }\n    breaker: null";
+    let scene = failing(Protocols::Http1, retry, usize::MAX, NOW).await;
+    let mut client = Client::http1(scene.gateway.flows()).await;
+
+    for _ in 0..50 {
+        assert_eq!(client.get("/orders/x").await.status, 503);
+    }
+
+    // Ten are always allowed; a little more comes with the seconds that pass.
+    let retried = retries(&scene.gateway, "status").await;
+    assert!((10.0..40.0).contains(&retried), "{retried}");
+    assert_eq!(scene.origin.tally().whole as f64, 50.0 + retried);
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_is_tried_again_where_the_connector_says_so() {
+    for (method, sent_again) in [("GET", 2.0), ("POST", 0.0)] {
+        let retry = ["retry: { attempts: 3 }"];
+        let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;
+        drop(raw);
+
+        let flow = call(&gateway, method, "");
+
+        unreached(&within("the flow", flow).await.unwrap(), false);
+        let retried = retries(&gateway, "connection").await;
+        assert_eq!(retried, sent_again, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn a_new_connection_that_ends_is_tried_again_where_the_connector_says_so() {
+    let retry = ["retry: { attempts: 2 }"];
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;
+
+    let flow = call(&gateway, "GET", "");
+    let mut origin = raw.accept().await;
+    origin.message(Kind::Request).await.unwrap();
+    drop(origin);
+    let mut another = raw.accept().await;
+    another.message(Kind::Request).await.unwrap();
+    another.write(OK).await;
+
+    assert_eq!(within("the flow", flow).await.unwrap().status, 200);
+    assert_eq!(retries(&gateway, "connection").await, 1.0);
+}
+
+#[tokio::test]
+async fn what_reached_the_origin_once_is_told_whatever_the_last_attempt_was() {
+    let retry = ["retry: { statuses: [503], attempts: 2 }"];
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;
+
+    let flow = call(&gateway, "GET", "");
+    let mut origin = raw.accept().await;
+    origin.message(Kind::Request).await.unwrap();
+    origin
+        .write("HTTP/1.1 503 Busy\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+        .await;
+    drop((origin, raw));
+
+    unreached(&within("the flow", flow).await.unwrap(), true);
+}
