@@ -44,10 +44,11 @@ pub(super) async fn open(
 ) -> hyper::Result<Carrier> {
     let (meter, watch) = watch(worker, entry);
     let resolved_at = dialed.resolved_at;
-    let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
+    let io = Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter));
     let link = |task| link(worker, entry, &meter, (task, resolved_at));
     match dialed.protocol {
         Protocol::Http11 => {
+            let io = TokioIo::new(io.of_http1_origin());
             let (sender, connection) = http1_builder().handshake(io).await?;
             let task = drive(connection, &meter, |_| {}, (permit, watch));
             Ok(Carrier::Http1 {
@@ -56,6 +57,7 @@ pub(super) async fn open(
             })
         }
         Protocol::Http2 => {
+            let io = TokioIo::new(io);
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)

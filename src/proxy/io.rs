@@ -7,6 +7,10 @@
 //! A client that shuts its sending half down behind its request still gets its answer: the end of
 //! its stream is kept from hyper until the answer is out. A reset is passed on at once. If the
 //! stream ended amid a body, the body's reader finds out: nothing more comes, and it says so.
+//!
+//! A client that still sends when it is answered for the last time gets that answer whole, and so
+//! does one whose origin answers early: the connection is not closed before it (RFC 9112 §9.6), and
+//! an origin that takes no more is read to its end.
 
 use std::io;
 use std::pin::Pin;
@@ -19,6 +23,7 @@ use bytes::{Buf, Bytes};
 use futures_util::task::AtomicWaker;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::linger::{LINGER, Linger};
 use super::malformed::Malformed;
 
 /// Time in whole milliseconds since the process began, as the sweep last saw it.
@@ -50,6 +55,8 @@ enum Phase {
     Busy,
     /// Nothing is asked.
     Idle,
+    /// The last answer is out, and what still comes is thrown away.
+    Lingering,
 }
 
 /// What the sweep or the drain asks of a connection's task.
@@ -79,6 +86,8 @@ pub(crate) struct Meter {
     bytes_read: AtomicU64,
     /// For each HTTP/2 stream with an answer, since when its client takes nothing; 0 while it does.
     pub(crate) untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
+    /// Whether the body of the last request has yet to arrive whole.
+    body_open: AtomicBool,
     /// Whether the client has shut its sending half down.
     ended: AtomicBool,
     /// Who waits for more of a request's body.
@@ -113,6 +122,7 @@ impl Meter {
             in_flight: AtomicU32::new(0),
             bytes_read: AtomicU64::new(0),
             untaken_since_ms: Mutex::default(),
+            body_open: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             body_reader: AtomicWaker::new(),
             all_written: AtomicBool::new(true),
@@ -161,6 +171,21 @@ impl Meter {
         self.enter(Phase::Busy);
     }
 
+    /// The request that has arrived has a body, or has none.
+    pub(crate) fn expect_body(&self, has_body: bool) {
+        self.body_open.store(has_body, Ordering::Release);
+    }
+
+    /// All of the request's body has arrived.
+    pub(crate) fn body_arrived(&self) {
+        self.body_open.store(false, Ordering::Release);
+    }
+
+    /// Whether bytes wait for the peer to take them.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Ordering::Acquire) > 0
+    }
+
     /// Whether the client will send nothing more. If not yet, `context` is woken when it is so.
     pub(crate) fn has_ended(&self, context: &Context<'_>) -> bool {
         self.body_reader.register(context.waker());
@@ -200,11 +225,6 @@ impl Meter {
     /// Whether what is in flight is to be given up.
     pub(crate) fn gives_up(&self) -> bool {
         self.signal.load(Ordering::Acquire) == Signal::Stop as u8
-    }
-
-    /// Whether something waits to be written that the peer does not take.
-    pub(crate) fn is_blocked(&self) -> bool {
-        self.blocked_since_ms.load(Ordering::Relaxed) > 0
     }
 
     /// Takes a request to close back, for a connection that was idle when it was made and has read
@@ -249,6 +269,7 @@ impl Meter {
             greeting if greeting == Phase::Greeting as u8 => patience.handshake,
             head if head == Phase::Head as u8 => patience.head,
             idle if idle == Phase::Idle as u8 => patience.idle,
+            lingering if lingering == Phase::Lingering as u8 => LINGER,
             _busy => return false,
         };
         over(since_ms, limit)
@@ -272,10 +293,22 @@ pub(crate) struct Io<S> {
     replay: Bytes,
     meter: Arc<Meter>,
     stream_ended: bool,
-    /// Replaces what hyper says on its own, on connections from clients.
-    malformed: Option<Arc<Malformed>>,
+    peer: Peer,
     /// What is written instead of hyper's own words.
     own_words: Bytes,
+    /// Since the sending half was shut down.
+    linger: Option<Linger>,
+}
+
+/// Who is at the other end, as far as it makes a difference here.
+#[derive(Debug)]
+enum Peer {
+    /// An HTTP/1.1 client, with what replaces hyper's own words.
+    Http1Client(Arc<Malformed>),
+    /// An HTTP/1.1 origin.
+    Http1Origin,
+    /// Either end of HTTP/2, which has its own means, or of a tunnel.
+    Other,
 }
 
 impl<S> Io<S> {
@@ -285,27 +318,39 @@ impl<S> Io<S> {
             replay,
             meter,
             stream_ended: false,
-            malformed: None,
+            peer: Peer::Other,
             own_words: Bytes::new(),
+            linger: None,
         }
     }
 
     /// Makes this an HTTP/1.1 client's: `malformed` speaks in hyper's place, the end of the
     /// client's stream waits for the answer, and bytes after an answer begin another head.
     pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
-        self.malformed = Some(malformed);
+        self.peer = Peer::Http1Client(malformed);
         self
     }
 
     /// Makes this one side of a tunnel, in which `read_ahead` comes first: what was read while
     /// HTTP was spoken and is none. The end of the stream is told as it comes.
     pub(crate) fn into_tunnel(mut self, read_ahead: Bytes) -> Self {
-        self.malformed = None;
+        self.peer = Peer::Other;
         self.replay = match self.replay.is_empty() {
             true => read_ahead,
             false => [read_ahead, self.replay].concat().into(),
         };
         self
+    }
+
+    /// Makes this an HTTP/1.1 origin's, which may answer early and take no more of the request:
+    /// what it said is read first.
+    pub(crate) fn of_http1_origin(mut self) -> Self {
+        self.peer = Peer::Http1Origin;
+        self
+    }
+
+    fn is_of_http1_client(&self) -> bool {
+        matches!(self.peer, Peer::Http1Client(_))
     }
 
     /// Whether `buf` holds words of hyper's own, which are then replaced: nothing else is written
@@ -314,34 +359,46 @@ impl<S> Io<S> {
         let speaks = self.meter.carries_nothing()
             && self.meter.all_written.load(Ordering::Acquire)
             && self.own_words.is_empty();
-        let words = self
-            .malformed
-            .as_ref()
-            .filter(|_| speaks)
-            .and_then(|malformed| malformed.instead_of(buf));
+        let Peer::Http1Client(malformed) = &self.peer else {
+            return false;
+        };
+        let words = malformed.instead_of(buf).filter(|_| speaks);
         self.own_words = words.unwrap_or_default();
-        !self.own_words.is_empty()
+        let replaced = !self.own_words.is_empty();
+        if replaced {
+            // Nobody knows what the rest of it would have been.
+            self.meter.expect_body(true);
+        }
+        replaced
     }
 
     fn read_some(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.meter.bytes_read.fetch_add(count, Ordering::AcqRel);
         // On HTTP/2, what comes may be no request at all: a ping, or room for more of an answer.
-        if self.malformed.is_some() && self.meter.is(Phase::Idle) {
+        if self.is_of_http1_client() && self.meter.is(Phase::Idle) {
             self.meter.enter(Phase::Head);
         }
     }
 
-    fn write_outcome<T>(&self, outcome: Poll<T>) -> Poll<T> {
-        let blocked = &self.meter.blocked_since_ms;
-        match outcome {
-            Poll::Pending if blocked.load(Ordering::Relaxed) == 0 => {
-                blocked.store(self.meter.tick.now_ms().max(1), Ordering::Relaxed);
-            }
-            Poll::Pending => {}
-            Poll::Ready(_) => blocked.store(0, Ordering::Relaxed),
-        }
+    fn write_outcome<T>(&self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let refused = matches!(outcome, Poll::Ready(Err(_)));
+        let outcome = match refused && matches!(self.peer, Peer::Http1Origin) {
+            // Reading wakes the task, and tells of the answer or of the end.
+            true => Poll::Pending,
+            false => outcome,
+        };
+        self.note_blocked(outcome.is_pending());
         outcome
+    }
+
+    fn note_blocked(&self, is_blocked: bool) {
+        let since_ms = &self.meter.blocked_since_ms;
+        if !is_blocked {
+            since_ms.store(0, Ordering::Relaxed);
+        } else if since_ms.load(Ordering::Relaxed) == 0 {
+            since_ms.store(self.meter.tick.now_ms().max(1), Ordering::Relaxed);
+        }
     }
 }
 
@@ -364,7 +421,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         }
         if self.stream_ended {
             // HTTP/2 has no half-closed connections (RFC 9113 §5.1 closes streams, not these).
-            if self.malformed.is_none() || self.meter.carries_nothing() {
+            if !self.is_of_http1_client() || self.meter.carries_nothing() {
                 return Poll::Ready(Ok(()));
             }
             // `Meter::request_ended` has hyper read again when the answer is out.
@@ -387,6 +444,22 @@ impl<S: AsyncWrite + Unpin> Io<S> {
         Poll::Ready(Ok(()))
     }
 
+    /// Returns when the connection can be closed without a reset, or nobody minds.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()>
+    where
+        S: AsyncRead,
+    {
+        let may_send = self.meter.body_open.load(Ordering::Acquire) && !self.stream_ended;
+        if !self.is_of_http1_client() || !may_send {
+            return Poll::Ready(());
+        }
+        if self.linger.is_none() {
+            self.meter.enter(Phase::Lingering);
+        }
+        let linger = self.linger.get_or_insert_with(Linger::new);
+        linger.poll_over(&mut self.stream, cx)
+    }
+
     fn poll_flush_all(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own_words(cx))?;
         ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
@@ -397,13 +470,13 @@ impl<S: AsyncWrite + Unpin> Io<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if self.malformed.is_some() && self.replaces(buf) {
+        if self.replaces(buf) {
             return Poll::Ready(Ok(buf.len()));
         }
         let outcome = Pin::new(&mut self.stream).poll_write(cx, buf);
@@ -417,8 +490,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own_words(cx))?;
-        let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
-        self.write_outcome(outcome)
+        if self.linger.is_none() {
+            let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.note_blocked(outcome.is_pending());
+            ready!(outcome)?;
+        }
+        self.poll_linger(cx).map(Ok)
     }
 
     fn poll_write_vectored(
@@ -427,7 +504,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Io<S> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let first = bufs.iter().find(|buf| !buf.is_empty());
-        if let Some(first) = first.filter(|_| self.malformed.is_some())
+        if let Some(first) = first
             && self.replaces(first)
         {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));

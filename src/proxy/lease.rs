@@ -161,8 +161,14 @@ impl Lease {
         }
     }
 
-    /// Gives the connection back: its request and its answer are whole.
+    /// Gives the connection back: its request and its answer are whole. One whose origin has yet to
+    /// take the end of the request is closed: that must not travel on with another one.
     pub(crate) fn finish(mut self) {
+        if let Some(Carrier::Http1 { link, .. }) = &self.carrier
+            && link.meter.is_blocked()
+        {
+            return;
+        }
         match self.carrier.take() {
             Some(Carrier::Http1 { sender, link }) => {
                 let home = Arc::clone(&link.home);

@@ -48,6 +48,7 @@ mod forward;
 mod upgrade;
 mod ahead;
 mod io;
+mod linger;
 mod sweep;
 mod stall;
 mod pool;
@@ -121,6 +122,7 @@ async fn answer(
     mut observation: Observation,
 ) -> Response<Relay> {
     let (version, has_body) = (flow.version, !body.is_end_stream());
+    meter.expect_body(has_body);
     let carried = {
         let mut carrying = pin!(carry(
             &worker,

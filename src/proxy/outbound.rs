@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::FutureExt;
+use futures_util::task::AtomicWaker;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -61,6 +62,9 @@ pub(crate) struct Upload {
     awaits_flow: AtomicBool,
     /// Told when nothing more of the body will come.
     over: Notify,
+    /// Whether nobody wants the rest of it, and who is to learn that.
+    abandoned: AtomicBool,
+    reader: AtomicWaker,
     meter: Arc<Meter>,
 }
 
@@ -152,8 +156,17 @@ impl Upload {
         self.over.notified().await;
     }
 
+    /// Nobody wants the rest any more: the answer is whole.
+    pub(crate) fn abandon(&self) {
+        self.abandoned.store(true, Ordering::Release);
+        self.reader.wake();
+    }
+
     fn note(&self, state: u8) {
         self.state.store(state, Ordering::Release);
+        if state == WHOLE {
+            self.meter.body_arrived();
+        }
         self.over.notify_one();
     }
 }
@@ -197,6 +210,8 @@ impl Outbound {
                 stall_limit,
                 awaits_flow: AtomicBool::new(false),
                 over: Notify::new(),
+                abandoned: AtomicBool::new(false),
+                reader: AtomicWaker::new(),
                 meter: Arc::clone(meter),
             }),
         };
@@ -274,6 +289,9 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        if self.upload.abandoned.load(Ordering::Acquire) {
+            return Poll::Ready(Some(Err(BodyCut(None))));
+        }
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         let awaits_flow = &self.upload.awaits_flow;
         awaits_flow.store(polled.is_pending(), Ordering::Relaxed);
@@ -321,6 +339,10 @@ impl Streaming {
 
     /// Nothing of the body is there: it is still coming, or stalls, or will never come.
     fn poll_pause(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
+        self.upload.reader.register(cx.waker());
+        if self.upload.abandoned.load(Ordering::Acquire) {
+            return Poll::Ready(Some(Err(BodyCut(None))));
+        }
         if !self.upload.meter.has_ended(cx) {
             ready!(self.stall.poll_over(cx));
             return self.cut(STALLED);

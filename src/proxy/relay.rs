@@ -197,6 +197,7 @@ impl FromOrigin {
                 lease.finish();
             } else {
                 drop(lease);
+                self.upload.iter().for_each(|upload| upload.abandon());
             }
         }
     }

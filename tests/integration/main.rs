@@ -27,6 +27,7 @@ mod drain;
 mod expect;
 mod faults;
 mod expired_tokens;
+mod early_answers;
 mod flows;
 mod framing;
 mod grants;

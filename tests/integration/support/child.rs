@@ -61,6 +61,14 @@ impl Child {
         assert!(sent.unwrap().success(), "{name} was not sent");
     }
 
+    /// What the system says of its memory under `key`: `VmRSS` now, `VmHWM` at most so far.
+    pub(crate) fn memory_kib(&self, key: &str) -> usize {
+        let status = format!("/proc/{}/status", self.process.id());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find(|line| line.starts_with(key)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
     /// Waits for its end.
     pub(crate) async fn exited(mut self) -> Ended {
         let (stdout, stderr) = (self.stdout.clone(), self.stderr.clone());

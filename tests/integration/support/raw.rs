@@ -43,6 +43,8 @@ impl RawOrigin {
         let (stream, _) = within("a connection to the raw origin", self.listener.accept())
             .await
             .unwrap();
+        // What is written is on its way before the next step, a reset for instance.
+        stream.set_nodelay(true).unwrap();
         stream
     }
 

@@ -138,6 +138,13 @@ impl Wire {
         self.stream
     }
 
+    /// Waits until a head has come, and leaves it where it is.
+    pub(crate) async fn until_head(&mut self) {
+        while !self.read.windows(4).any(|four| four == b"\r\n\r\n") {
+            assert!(self.fill().await > 0, "ended before a head");
+        }
+    }
+
     /// Whether the other side has closed without another byte; waits until it has done either.
     pub(crate) async fn is_closed(&mut self) -> bool {
         self.read.is_empty() && self.fill().await == 0

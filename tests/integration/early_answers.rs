@@ -1,0 +1,259 @@
+//! Answers that come before the whole request: they arrive whole, and no connection outlives them.
+
+use std::time::Duration;
+
+use crate::support::answer::Answer;
+use crate::support::body::{Outgoing, Pen};
+use crate::support::client::Client;
+use crate::support::gateway::Running;
+use crate::support::origin::{self, Handler, Setup};
+use crate::support::raw::RawOrigin;
+use crate::support::scene::{Plan, Scene, orders};
+use crate::support::stage::Stage;
+use crate::support::tls::{self, Protocols};
+use crate::support::wire::Wire;
+use crate::support::within;
+
+const BOTH: [Protocols; 2] = [Protocols::Http1, Protocols::Http2];
+const PIECE: &[u8] = &[7; 64 * 1024];
+/// As many are more than what kernels and the gateway hold for an origin that takes nothing.
+const PIECES: usize = 400;
+
+/// Uploads that are refused, by their head or amid their body.
+const REFUSED: &[(&str, u16)] = &[
+    (
+        "POST /nobody/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n",
+        404,
+    ),
+    (
+        "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4194304\r\n\r\n",
+        413,
+    ),
+    (
+        "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n400000\r\n",
+        413,
+    ),
+    (
+        "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: +4194304\r\n\r\n",
+        400,
+    ),
+];
+
+/// An origin that answers at once, keeps its connection, and never takes the body.
+fn deaf() -> Handler {
+    origin::scripted(|exchange| async move {
+        tokio::spawn(async move {
+            let _kept = exchange;
+            std::future::pending::<()>().await;
+        });
+        Answer::text("early")
+    })
+}
+
+async fn client(scene: &Scene, protocols: Protocols) -> Client {
+    let address = scene.gateway.flows();
+    match protocols {
+        Protocols::Http2 => Client::http2(address).await,
+        Protocols::Http1 | Protocols::Both => Client::http1(address).await,
+    }
+}
+
+/// Writes until nobody takes any more.
+async fn pour(pen: Pen) {
+    while pen.write(PIECE).await {}
+}
+
+async fn until_none(gateway: &Running, name: &str, labels: &[(&str, &str)]) {
+    gateway
+        .until_sample(name, labels, |count| count == 0.0)
+        .await;
+}
+
+#[tokio::test]
+async fn a_refusal_reaches_a_client_that_goes_on_sending_before_it_reads() {
+    // RFC 9112 §9.6: closing at once would reset the connection, and the answer with it.
+    let scene = Scene::start_with(
+        Plan {
+            settings: "limits: { request_body_bytes_max: 1KiB }\n\
+                       tls: { certificate: { file: gw.pem }, private_key: { file: gw.key } }\n",
+            ..Plan::new()
+        },
+        |stage| {
+            stage.server().write(stage.directory(), "gw");
+        },
+    )
+    .await;
+    for (head, status) in REFUSED {
+        let config = tls::client(&scene.stage.ca, None, Protocols::Http1);
+        let mut wire = Wire::tls(scene.gateway.flows(), config).await;
+
+        wire.write(head).await;
+        for _ in 0..64 {
+            wire.write(PIECE).await;
+        }
+        let answer = wire.answer().await;
+
+        assert_eq!(answer.status(), *status, "{head:?}");
+        assert_eq!(answer.field("connection"), Some("close"), "{head:?}");
+        assert!(wire.is_closed().await, "{head:?}");
+        drop(wire);
+        until_none(&scene.gateway, "attache_client_connections", &[]).await;
+    }
+    assert_eq!(scene.origin.tally().whole, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_neither_sends_nor_closes_after_a_refusal_is_closed() {
+    let (scene, turned) = Scene::start_turned(Plan::new()).await;
+    let mut wire = Wire::plain(scene.gateway.flows()).await;
+
+    wire.write("POST /nobody/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf")
+        .await;
+    assert_eq!(wire.answer().await.status(), 404);
+    assert!(wire.is_closed().await, "half of it, at once");
+    let open = scene
+        .gateway
+        .sample("attache_client_connections", &[])
+        .await;
+    assert_eq!(open, 1.0, "its own half is open");
+    turned.advance(Duration::from_secs(6));
+
+    until_none(&scene.gateway, "attache_client_connections", &[]).await;
+}
+
+#[tokio::test]
+async fn a_client_without_a_body_in_flight_is_closed_at_once() {
+    let (scene, _turned) = Scene::start_turned(Plan::new()).await;
+    let mut wire = Wire::plain(scene.gateway.flows()).await;
+
+    for request in [
+        "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello",
+        "GET /orders/x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    ] {
+        wire.write(request).await;
+        assert_eq!(wire.answer().await.status(), 200);
+    }
+    assert!(wire.is_closed().await);
+
+    until_none(&scene.gateway, "attache_client_connections", &[]).await;
+}
+
+#[tokio::test]
+async fn an_early_answer_of_an_origin_ends_the_upload_and_leaves_no_connection_behind() {
+    // hyper #4176: the client's half waits for a body that nobody wants, for ever.
+    for flow in BOTH {
+        let scene = Scene::start(Plan::answering(deaf())).await;
+        let mut client = client(&scene, flow).await;
+        let (pen, body) = Outgoing::streamed();
+
+        let asking = client.call("POST", "/orders/x", &[], body);
+        let (answered, ()) = tokio::join!(asking, pour(pen));
+
+        assert_eq!(answered.text(), "early", "{flow:?}");
+        let busy = [("connector", "orders"), ("state", "busy")];
+        until_none(&scene.gateway, "attache_upstream_connections", &busy).await;
+        until_none(&scene.gateway, "attache_requests_in_flight", &[]).await;
+        let idle = [("connector", "orders"), ("state", "idle")];
+        until_none(&scene.gateway, "attache_upstream_connections", &idle).await;
+        match flow {
+            Protocols::Http1 | Protocols::Both => client.closed().await,
+            Protocols::Http2 => {
+                assert_eq!(client.get("/orders/next").await.text(), "early");
+                drop(client);
+            }
+        }
+        until_none(&scene.gateway, "attache_client_connections", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_upload_that_pauses_is_ended_by_an_early_answer_too() {
+    for flow in BOTH {
+        for upstream in BOTH {
+            let (scene, _turned) = Scene::start_turned(Plan {
+                protocols: upstream,
+                ..Plan::answering(deaf())
+            })
+            .await;
+            let mut client = client(&scene, flow).await;
+            let (pen, body) = Outgoing::streamed();
+            pen.write("half").await;
+
+            let answered = client.call("POST", "/orders/x", &[], body).await;
+
+            assert_eq!(answered.text(), "early", "{flow:?} {upstream:?}");
+            within("the upload's end", pen.given_up()).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_whole_though_its_origin_resets_the_connection() {
+    let stage = Stage::new();
+    let raw = RawOrigin::start(Setup {
+        protocols: Protocols::Http1,
+        ..Setup::new(&stage.server())
+    })
+    .await;
+    let gateway = Running::start(&stage, &orders(&raw.url(""), &[])).await;
+    // No more than an origin can send at once: a reset destroys what is still to be sent.
+    let body = "x".repeat(30_000);
+    for _ in 0..5 {
+        let mut wire = Wire::plain(gateway.flows()).await;
+
+        let uploading = async {
+            let length = PIECES * PIECE.len();
+            let head = format!(
+                "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: {length}\r\n\r\n"
+            );
+            wire.write(head).await;
+            for _ in 0..PIECES {
+                wire.write(PIECE).await;
+            }
+            wire.answer().await
+        };
+        let refusing = async {
+            let mut origin = raw.accept().await;
+            origin.until_head().await;
+            let head = format!(
+                "HTTP/1.1 413 Content Too Large\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            );
+            origin.write(head + &body).await;
+            // What it has not read makes this a reset.
+            drop(origin);
+        };
+        let (answer, ()) = tokio::join!(uploading, refusing);
+
+        assert_eq!(answer.status(), 413, "{}", answer.text());
+        assert_eq!(answer.text(), body);
+        assert!(wire.is_closed().await);
+        for state in ["busy", "idle"] {
+            let labels = [("connector", "orders"), ("state", state)];
+            until_none(&gateway, "attache_upstream_connections", &labels).await;
+        }
+    }
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn refused_uploads_take_nothing_of_an_http2_connections_window() {
+    // RFC 9113 §5.1: what arrives for a stream that was reset counts against the connection.
+    let scene = Scene::start(Plan {
+        settings: "limits: { request_body_bytes_max: 1KiB }\n",
+        ..Plan::new()
+    })
+    .await;
+    let mut client = Client::http2(scene.gateway.flows()).await;
+
+    for _ in 0..16 {
+        let (pen, body) = Outgoing::streamed();
+        let asking = client.call("POST", "/nobody/x", &[], body);
+        let (answered, ()) = tokio::join!(asking, pour(pen));
+        assert_eq!(answered.status, 404);
+    }
+    let answered = client.call("POST", "/orders/x", &[], "hello").await;
+
+    assert_eq!(answered.text(), "ok");
+    assert_eq!(scene.origin.only_request().text(), "hello");
+}
