@@ -52,3 +52,91 @@ fn the_readme_lists_every_answer_of_the_gateways_own() {
 
     assert_eq!(listed, given);
 }
+
+/// What stands between backticks in `cell`.
+fn quoted(cell: &str) -> impl Iterator<Item = &str> {
+    cell.split('`').skip(1).step_by(2)
+}
+
+fn troubles() -> Vec<Vec<&'static str>> {
+    table("| fault | what the flow sees | what the metrics show | what to do |")
+}
+
+#[test]
+fn every_answer_the_readme_promises_in_trouble_is_one_that_the_gateway_gives() {
+    let statuses = |cell: &'static str| {
+        let words: Vec<_> = cell.split([' ', ',', ';']).collect();
+        let pairs = words
+            .windows(2)
+            .map(|pair| (pair[0], pair[1].trim_matches('`')));
+        let is_status =
+            |(status, _): &(&str, &str)| status.len() == 3 && status.parse::<u16>().is_ok();
+        pairs.filter(is_status).collect::<Vec<_>>()
+    };
+    let mut promised = Vec::new();
+    for row in troubles() {
+        promised.extend(statuses(row[1]));
+    }
+
+    for (status, reason) in &promised {
+        let given = TABLE.iter().find(|row| row.name == *reason);
+        let given = given.unwrap_or_else(|| panic!("there is no {reason}"));
+        assert_eq!(given.status.as_u16().to_string(), *status, "{reason}");
+    }
+    // Whatever is not the flow's own fault is somebody's trouble.
+    for given in TABLE.iter().filter(|given| given.status.is_server_error()) {
+        let named = promised.iter().any(|(_, reason)| *reason == given.name);
+        assert!(named, "no trouble leads to {}", given.name);
+    }
+}
+
+#[test]
+fn every_metric_the_readme_sends_the_person_on_call_to_is_exported() {
+    let words = troubles().into_iter().flat_map(|row| quoted(row[2]));
+    // The others are keys of the configuration.
+    for name in words.filter(|word| !word.starts_with("tokens.")) {
+        let (name, labels) = name.split_once('{').unwrap_or((name, ""));
+        let family = FAMILIES.iter().find(|family| family.name == name);
+        let family = family.unwrap_or_else(|| panic!("there is no {name}"));
+        for label in labels
+            .trim_end_matches('}')
+            .split(',')
+            .filter(|label| !label.is_empty())
+        {
+            let (label, value) = label.split_once('=').unwrap();
+            assert!(family.labels.contains(&label), "{name} has no {label}");
+            let is_reason = label == "reason";
+            let known = TABLE.iter().any(|row| row.name == value.trim_matches('"'));
+            assert!(known || !is_reason, "there is no {value}");
+        }
+    }
+}
+
+#[test]
+fn every_key_the_readme_sends_the_person_on_call_to_exists() {
+    const REFERENCE: &str = include_str!("../../config/reference.yaml");
+    let is_key = |word: &&str| {
+        let of_a_key = |c: char| c.is_ascii_lowercase() || "._".contains(c);
+        word.chars().all(of_a_key) && word.contains(['.', '_'])
+    };
+    let cells = troubles()
+        .into_iter()
+        .flat_map(|row| [row[0], row[1], row[3]]);
+    let words = cells.flat_map(quoted);
+    // The errors of Proxy-Status (RFC 9209 §2.3) and the fields of a problem are written likewise.
+    let others = [
+        "connection_refused",
+        "connection_terminated",
+        "connection_timeout",
+        "dns_error",
+        "dns_timeout",
+        "http_response_timeout",
+        "may_have_reached_origin",
+    ];
+
+    for key in words.filter(is_key).filter(|word| !others.contains(word)) {
+        for part in key.split('.') {
+            assert!(REFERENCE.contains(&format!("{part}:")), "there is no {key}");
+        }
+    }
+}
