@@ -15,6 +15,8 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::cpu::Used;
+
 /// Requests a second to the good connector.
 pub(crate) const GOOD_PER_SECOND: u32 = 400;
 const GOOD_CONNECTIONS: u32 = 8;
@@ -72,8 +74,9 @@ fn on_thread<T: Send + 'static>(
         .unwrap()
 }
 
-/// Sends the good connector's load for `round`, and says what each request took.
-pub(crate) fn good(gateway: SocketAddr, round: Duration) -> Vec<Duration> {
+/// Sends the good connector's load for `round`, and says what each request took, and what was used
+/// by then: a thread that has ended tells nothing any more.
+pub(crate) fn good(gateway: SocketAddr, round: Duration) -> (Vec<Duration>, Used) {
     let sending = async move {
         let period = Duration::from_secs(1) * GOOD_CONNECTIONS / GOOD_PER_SECOND;
         let start = Instant::now();
@@ -87,7 +90,7 @@ pub(crate) fn good(gateway: SocketAddr, round: Duration) -> Vec<Duration> {
         for sender in senders {
             took.extend(sender.await.unwrap());
         }
-        took
+        (took, Used::now())
     };
     on_thread("load-good", sending).join().unwrap()
 }

@@ -67,8 +67,8 @@ fn main() {
         let trouble = load::trouble(address, trouble);
         thread::sleep(PAUSE);
         let before = Used::now();
-        let mut took = load::good(address, ROUND);
-        let used = Used::now().since(&before);
+        let (mut took, after) = load::good(address, ROUND);
+        let used = after.since(&before);
         drop(trouble);
         thread::sleep(PAUSE);
         took.sort_unstable();

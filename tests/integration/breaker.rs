@@ -17,6 +17,7 @@ use crate::support::neighbours::{Neighbours, told};
 use crate::support::origin::{Handler, Origin, scripted, whole};
 use crate::support::stage::Stage;
 use crate::support::wire::Wire;
+use crate::support::within;
 
 const TWO: &str = "breaker: { failures: 2, window: 10s, open: 5s }";
 const GAUGE: &str = "attache_breaker_open";
@@ -231,18 +232,20 @@ async fn one_request_at_a_time_probes_the_origin_and_its_success_closes_the_brea
 
     let mut probe = Client::http1(scene.gateway.flows()).await;
     let probing = tokio::spawn(async move { probe.get("/orders/x").await });
-    let say = given.recv().await.unwrap();
+    let say = within("the probe", given.recv()).await.unwrap();
     for _ in 0..10 {
         assert_eq!(told(&scene.get().await), open, "beside the probe");
     }
     assert!((scene.gauge(GAUGE).await - 1.0).abs() < 0.1);
     say.send(200).await.unwrap();
 
-    assert_eq!(probing.await.unwrap().status, 200);
+    let probed = within("the probe's answer", probing).await;
+    assert_eq!(probed.unwrap().status, 200);
     assert_eq!(scene.origin.tally().heads, 3);
     assert_eq!(scene.gauge(GAUGE).await, 0.0);
     let (answered, ()) = tokio::join!(scene.get(), async {
-        given.recv().await.unwrap().send(200).await.unwrap();
+        let say = within("a request at the origin", given.recv()).await;
+        say.unwrap().send(200).await.unwrap();
     });
     assert_eq!(answered.status, 200);
 }
@@ -277,7 +280,7 @@ async fn a_probe_whose_flow_vanishes_makes_room_for_another() {
     probe
         .write("GET /orders/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
-    let _kept = given.recv().await.unwrap();
+    let _kept = within("the probe", given.recv()).await.unwrap();
     assert_eq!(scene.get().await.reason(), "breaker-open");
 
     drop(probe);
@@ -286,7 +289,8 @@ async fn a_probe_whose_flow_vanishes_makes_room_for_another() {
         .await;
 
     let (answered, ()) = tokio::join!(scene.get(), async {
-        given.recv().await.unwrap().send(200).await.unwrap();
+        let say = within("a request at the origin", given.recv()).await;
+        say.unwrap().send(200).await.unwrap();
     });
     assert_eq!(answered.status, 200);
     assert_eq!(scene.gauge(GAUGE).await, 0.0);

@@ -57,7 +57,7 @@ async fn a_request_over_a_connectors_own_limit_is_told_to_come_back_and_others_a
     assert!((scene.gauge(IN_FLIGHT).await - 2.0).abs() < 0.1);
     assert!((scene.refused("busy").await - 1.0).abs() < 0.1);
     scene.assert_other_served().await;
-    drop(pens.recv().await);
+    drop(within("a request at the origin", pens.recv()).await);
     Answered::read(first.1).await.unwrap();
     carried(&scene).await;
     assert_eq!(scene.origin.tally().heads, 3);
@@ -111,7 +111,7 @@ async fn those_that_wait_for_a_connection_are_no_more_than_may_be_in_flight() {
     assert_eq!(scene.origin.tally().heads, 1);
     // One after the other they get the one connection.
     for _ in 0..3 {
-        drop(pens.recv().await);
+        drop(within("a request at the origin", pens.recv()).await);
     }
     Answered::read(first.1).await.unwrap();
     for answered in waiting {
@@ -128,7 +128,7 @@ async fn a_reload_forgets_nobody_in_flight_and_an_edit_of_the_limit_holds_at_onc
     let (mut pens, handler) = held();
     let scene = Neighbours::start("requests_in_flight_max: 1", handler).await;
     let _first = carried(&scene).await;
-    let _pen = pens.recv().await;
+    let _pen = within("a request at the origin", pens.recv()).await;
 
     scene.reload("cookies: pass, requests_in_flight_max: 1");
     assert_eq!(told(&scene.get().await), busy());
@@ -136,7 +136,7 @@ async fn a_reload_forgets_nobody_in_flight_and_an_edit_of_the_limit_holds_at_onc
     let second = carried(&scene).await;
     assert_eq!(told(&scene.get().await), busy());
     scene.reload("requests_in_flight_max: 1");
-    drop(pens.recv().await);
+    drop(within("a request at the origin", pens.recv()).await);
     Answered::read(second.1).await.unwrap();
     scene.until_gauge(IN_FLIGHT, 1.0).await;
 
