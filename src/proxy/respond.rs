@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http_body::Body;
 use serde::Serialize;
 
 use super::authorize::Permit;
@@ -24,6 +25,7 @@ use super::rewrite;
 use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
 use crate::connector::{Connector, Cookies};
+use crate::credential::Mask;
 
 const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
 const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+json");
@@ -63,10 +65,8 @@ pub(crate) fn relay(
         permit,
     } = carried;
     let (mut head, body) = response.into_parts();
-    pass_on(&mut head, &permit);
+    let body = pass_on(&mut head, body, mask, &permit, &observation);
     let connector = &permit.entry().connector;
-    let mut body = Scrubbed::new(&mut head.headers, body, mask, connector.scrub);
-    observation.masked(body.take_masked());
     let source = FromOrigin {
         body,
         lease,
@@ -78,12 +78,22 @@ pub(crate) fn relay(
     Response::from_parts(head, Relay::of_origin(source, observation))
 }
 
-/// Makes an origin's head fit to be seen by the flow.
-pub(super) fn pass_on(head: &mut response::Parts, permit: &Permit) {
-    clean(&mut head.headers, &permit.entry().connector);
+/// Makes an origin's answer fit to be seen by the flow.
+pub(super) fn pass_on<B: Body<Data = Bytes> + Unpin>(
+    head: &mut response::Parts,
+    body: B,
+    mask: Option<Arc<Mask>>,
+    permit: &Permit,
+    observation: &Observation,
+) -> Scrubbed<B> {
+    let connector = &permit.entry().connector;
+    clean(&mut head.headers, connector);
     relocate(&mut head.headers, permit);
+    let mut body = Scrubbed::new(&mut head.headers, body, mask, connector.scrub);
+    observation.masked(body.take_masked());
     head.version = http::Version::default();
     head.extensions.clear();
+    body
 }
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1) and session cookies, which are

@@ -81,13 +81,21 @@ pub(crate) fn open(
 ) -> Response<Relay> {
     let Carried {
         answer: Answer {
-            response, lease, ..
+            response,
+            lease,
+            mask,
         },
         permit,
         ..
     } = carried;
-    let (mut head, _) = response.into_parts();
-    respond::pass_on(&mut head, &permit);
+    let (mut head, body) = response.into_parts();
+    drop(respond::pass_on(
+        &mut head,
+        body,
+        mask,
+        &permit,
+        &observation,
+    ));
     // RFC 9110 §8.6: no 1xx says how long it is.
     head.headers.remove(header::CONTENT_LENGTH);
     if let Some(protocol) = permit.upgrade() {

@@ -80,7 +80,7 @@ async fn the_origin_is_asked_in_our_words_with_the_credential_and_both_handshake
     let asked = far.message(Kind::Request).await.unwrap();
     far.write(
         "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade, x-gone\r\nUpgrade: WebSocket\r\n\
-         X-Gone: 1\r\nContent-Length: 0\r\nSet-Cookie: a=b\r\nSec-WebSocket-Protocol: chat\r\n\
+         X-Gone: 1\r\nX-Echo: Basic c3ZjOnBhLXNzLXdvcmQ=\r\nContent-Length: 0\r\nSet-Cookie: a=b\r\nSec-WebSocket-Protocol: chat\r\n\
          Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
     )
     .await;
@@ -114,6 +114,12 @@ async fn the_origin_is_asked_in_our_words_with_the_credential_and_both_handshake
         Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     );
     assert_eq!(answer.field("sec-websocket-protocol"), Some("chat"));
+    // An echo of the credential is masked here too.
+    let echo = answer.field("x-echo").unwrap();
+    assert_eq!(
+        (echo.len(), echo.contains("c3Zj")),
+        (CREDENTIAL.len(), false)
+    );
     for gone in [
         "content-length",
         "transfer-encoding",
