@@ -48,6 +48,8 @@ const BUFFER_BYTES_MIN: usize = 8192;
 /// One client connection, from its first byte to its last.
 pub(super) async fn converse(worker: Arc<Worker>, socket: StdStream, _open: Open) {
     let settings = Arc::clone(&worker.directory().current().settings);
+    // The sweep may have looked long ago, by the clock: a new client's time begins now.
+    worker.tick.set(worker.clock().monotonic());
     let meter = Meter::new(worker.tick.clone());
     let patience = patience(&settings.timeouts);
     let _watched = worker.sweep.watch(&meter, patience, Side::Client);
