@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 use super::admit::Place;
 use super::caller::Caller;
 use super::error::Refusal;
-use super::forward::{Answer, Failure};
+use super::forward::{Answer, Failure, Standing};
 use super::io::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
@@ -137,6 +137,12 @@ impl Observation {
         };
         let failed = match attempt {
             Ok(answer) => is_outage(answer.response.status()),
+            // A connection that ended as the request came, or one that took nothing of it.
+            Err(failure)
+                if matches!(failure.standing, Standing::Orphaned | Standing::Untouched) =>
+            {
+                return;
+            }
             Err(failure) if failure.refusal.is_origins_failure() => true,
             // It says nothing of the origin.
             Err(_) => return,
