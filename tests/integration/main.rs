@@ -54,6 +54,7 @@ mod separation;
 mod serve;
 mod server_sent_events;
 mod size_limits;
+mod slow_clients;
 mod stand_ins;
 mod streaming;
 mod time_limits;

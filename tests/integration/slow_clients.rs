@@ -1,0 +1,140 @@
+//! Thousands of slow clients cost little memory, and none of them stays.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+
+use rustls::ClientConfig;
+use tokio::task::JoinSet;
+
+use crate::support::answer::Answer;
+use crate::support::child::Child;
+use crate::support::gateway::{process, sample};
+use crate::support::origin::{self, Origin, Setup};
+use crate::support::scene::orders;
+use crate::support::stage::Stage;
+use crate::support::tls::{self, Protocols};
+use crate::support::wire::Wire;
+use crate::support::within;
+
+const CLIENTS: usize = 4000;
+/// What all of them may cost together.
+const COST_KIB_MAX: usize = 100 * 1024;
+const LIMITS: &str = "logs: { level: info, access: off }\n\
+    timeouts: { handshake: 8s, head: 8s, idle: 8s, body: 8s, write: 8s, drain_delay: 0s }\n";
+
+/// How a client is slow.
+#[derive(Clone, Copy, Debug)]
+enum Slow {
+    /// It sends this and no more.
+    After(&'static str),
+    /// It shakes hands over TLS and then sends this.
+    AfterHandshake(&'static str),
+}
+
+const PLAIN: &[Slow] = &[
+    Slow::After(""),
+    Slow::After("P"),
+    Slow::After("GET /orders/x HTTP/1.1\r\nHost: localhost\r\nX: "),
+    Slow::After("POST /orders/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"),
+    Slow::After("POST /nobody/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nhalf"),
+    // RFC 9113 §3.4: the preface, and the preface with its settings.
+    Slow::After("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
+    Slow::After("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"),
+];
+const TLS: &[Slow] = &[
+    Slow::After(""),
+    Slow::After("\u{16}\u{3}\u{1}\u{2}\0\u{1}"),
+    Slow::AfterHandshake(""),
+    Slow::AfterHandshake("GET /orders/x HTT"),
+];
+
+impl Slow {
+    async fn connect(self, address: SocketAddr, config: Arc<ClientConfig>) -> Wire {
+        let (mut wire, sent) = match self {
+            Self::After(sent) => (Wire::plain(address).await, sent),
+            Self::AfterHandshake(sent) => (Wire::tls(address, config).await, sent),
+        };
+        wire.write(sent).await;
+        wire
+    }
+}
+
+/// Lets this process, and those it starts, have a socket for each client.
+fn allow_sockets() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let soft = files.unwrap().split_whitespace().nth(3).unwrap();
+    if soft.parse().is_ok_and(|soft: usize| soft < CLIENTS + 500) {
+        let raised = Command::new("prlimit")
+            .arg(format!("--pid={}", std::process::id()))
+            .arg(format!("--nofile={}:", CLIENTS + 500))
+            .status();
+        assert!(raised.unwrap().success(), "{soft} sockets are too few");
+    }
+}
+
+async fn address(child: &Child, whom: &str) -> SocketAddr {
+    let line = child.stderr.line(whom, |line| line.contains(whom)).await;
+    line.rsplit_once("address=").unwrap().1.parse().unwrap()
+}
+
+async fn clients(admin: SocketAddr) -> f64 {
+    sample(admin, "attache_client_connections", &[]).await
+}
+
+/// Holds that [`CLIENTS`] clients of all `kinds` cost no more than they may, and are closed by the
+/// limits alone.
+async fn claim_cheap_and_gone(kinds: &[Slow], settings: &str) {
+    allow_sockets();
+    let stage = Stage::new();
+    stage.server().write(stage.directory(), "gw");
+    let handler = origin::scripted(|mut exchange| async move {
+        exchange.finish().await;
+        Answer::text("ok")
+    });
+    let origin = Origin::start(Setup::new(&stage.server()), handler).await;
+    let own = orders(&origin.url(""), &[]) + LIMITS + settings;
+    let child = process(&stage.config_file(&own));
+    let flows = address(&child, "flows are served").await;
+    let admin = address(&child, "served to administrators").await;
+    let config = tls::client(&stage.ca, None, Protocols::Http1);
+    let before = child.memory_kib("VmRSS");
+
+    let mut connecting = JoinSet::new();
+    let mut kept = Vec::new();
+    for kind in kinds.iter().cycle().take(CLIENTS) {
+        connecting.spawn(kind.connect(flows, Arc::clone(&config)));
+        if connecting.len() > 64 {
+            kept.extend(connecting.join_next().await);
+        }
+    }
+    while let Some(connected) = connecting.join_next().await {
+        kept.push(connected);
+    }
+    assert!(kept.iter().all(Result::is_ok));
+    let open = clients(admin).await;
+    // Those that a connector has no connection for are answered, and may be gone by now.
+    assert!(open > 2000.0, "{open} of them at once");
+
+    within("slow clients to be gone", async {
+        while clients(admin).await > 0.0 {}
+    })
+    .await;
+    let cost = child.memory_kib("VmHWM") - before;
+    println!("{CLIENTS} slow clients cost {cost} KiB");
+    assert!(cost < COST_KIB_MAX, "{cost} KiB");
+}
+
+#[tokio::test]
+async fn thousands_of_slow_clients_cost_little_and_go() {
+    claim_cheap_and_gone(PLAIN, "").await;
+}
+
+#[tokio::test]
+async fn thousands_of_slow_clients_over_tls_cost_little_and_go() {
+    let settings = "tls: { certificate: { file: gw.pem }, private_key: { file: gw.key } }\n";
+    claim_cheap_and_gone(TLS, settings).await;
+}
