@@ -1,7 +1,7 @@
 //! Rows of the matrix: an origin that speaks HTTP/1.1, or should.
 
 use crate::support::chaos::Fault::{
-    Answer, Certificate, Deaf, Greet, Idle, NoTls, Nothing, Refuse, Swallow,
+    Answer, AnswerOpen, Certificate, Deaf, Greet, Idle, NoTls, Nothing, Refuse, Swallow,
 };
 use crate::support::chaos::{Said, Then};
 
@@ -135,6 +135,25 @@ rows! {
         Row::origin(Idle(Said::nothing().then(Then::Reset)))
             .warm(Warm::Noticed)
             .answered(200, CONTENT)
+            .heard(1);
+    /// RFC 9110 §9.2.2: what was idle may have been closed before the request came.
+    idle_connection_that_resets_a_get =>
+        Row::origin(AnswerOpen(Said::nothing().then(Then::Reset)))
+            .warm(Warm::Yes)
+            .answered(200, CONTENT)
+            .heard(2)
+            .counts("retried connection");
+    idle_connection_that_closes_on_a_get =>
+        Row::origin(AnswerOpen(Said::nothing().then(Then::Close)))
+            .warm(Warm::Yes)
+            .answered(200, CONTENT)
+            .heard(2)
+            .counts("retried connection");
+    idle_connection_that_closes_on_a_post =>
+        Row::origin(AnswerOpen(Said::nothing().then(Then::Close)))
+            .warm(Warm::Yes)
+            .post()
+            .hung_up()
             .heard(1);
     idle_connection_that_resets_a_post => said("", Then::Reset).warm(Warm::Yes).post().hung_up();
 

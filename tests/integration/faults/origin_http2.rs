@@ -1,6 +1,6 @@
 //! Rows of the matrix: an origin that speaks HTTP/2.
 
-use crate::support::chaos::Fault::{Answer, Idle, Nothing};
+use crate::support::chaos::Fault::{Answer, AnswerOpen, Idle, Nothing};
 use crate::support::chaos::http2::Frame;
 use crate::support::chaos::{Said, Then};
 
@@ -9,6 +9,8 @@ use super::{CONTENT, Limit, Row, Warm, rows};
 // Error codes (RFC 9113 §7).
 const NO_ERROR: u32 = 0;
 const INTERNAL_ERROR: u32 = 2;
+const REFUSED_STREAM: u32 = 7;
+const CANCEL: u32 = 8;
 const ENHANCE_YOUR_CALM: u32 = 11;
 
 fn frames(frames: &[Frame], then: Then) -> Row {
@@ -16,6 +18,17 @@ fn frames(frames: &[Frame], then: Then) -> Row {
         .iter()
         .fold(Said::nothing(), |said, frame| said.frame(*frame));
     Row::origin_http2(Answer(said.then(then)))
+}
+
+/// A kept connection says so to its next request, and serves the one after it.
+fn open(frames: &[Frame], then: Then) -> Row {
+    let said = frames
+        .iter()
+        .fold(Said::nothing(), |said, frame| said.frame(*frame));
+    Row::origin_http2(AnswerOpen(said.then(then)))
+        .warm(Warm::Yes)
+        .answered(200, CONTENT)
+        .heard(2)
 }
 
 fn bytes(bytes: &'static [u8]) -> Row {
@@ -28,6 +41,9 @@ rows! {
     silence => frames(&[], Then::Silence)
         .by(Limit::Upstream("response_head: 1s"))
         .refused(504, "origin-timeout", "http_response_timeout");
+    reset_before_the_answer => frames(&[], Then::Reset).hung_up();
+    closed_before_the_answer => frames(&[], Then::Close).hung_up();
+    reset_before_the_answer_of_a_kept_connection => open(&[], Then::Close).counts("retried connection");
     stalled_body => frames(&[Frame::Head(200), Frame::Data(b"half")], Then::Silence)
         .by(Limit::Upstream("stall: 500ms"))
         .broken(200);
@@ -38,6 +54,13 @@ rows! {
     body_beyond_its_window => frames(&[Frame::Head(200), Frame::Flood(4 << 20)], Then::Silence)
         .broken(200);
 
+    rst_stream_internal_error => frames(&[Frame::Reset(INTERNAL_ERROR)], Then::Serve).not_http();
+    rst_stream_cancel => frames(&[Frame::Reset(CANCEL)], Then::Serve).not_http();
+    /// RFC 9113 §8.7: nothing was done with it.
+    rst_stream_refused => open(&[Frame::Reset(REFUSED_STREAM)], Then::Serve).counts("retried unsent");
+    rst_stream_refused_to_a_post => open(&[Frame::Reset(REFUSED_STREAM)], Then::Serve)
+        .post()
+        .counts("retried unsent");
     rst_stream_amid_the_body => frames(
         &[Frame::Head(200), Frame::Data(b"half"), Frame::Reset(INTERNAL_ERROR)], Then::Serve
     ).broken(200);
@@ -46,6 +69,11 @@ rows! {
         &[Frame::Head(200), Frame::LastData(b"whole"), Frame::Reset(NO_ERROR)], Then::Serve
     ).answered(200, "whole");
 
+    goaway_before_the_request => open(&[Frame::GoAwayBefore(NO_ERROR)], Then::Serve).counts("retried unsent");
+    goaway_before_a_post => open(&[Frame::GoAwayBefore(NO_ERROR)], Then::Serve)
+        .post()
+        .counts("retried unsent");
+    goaway_with_an_error => frames(&[Frame::GoAwayBehind(ENHANCE_YOUR_CALM)], Then::Close).hung_up();
     goaway_behind_the_request_and_then_an_answer => frames(
         &[Frame::GoAwayBehind(NO_ERROR), Frame::Head(200), Frame::LastData(b"whole")], Then::Serve
     ).answered(200, "whole");

@@ -19,6 +19,8 @@ pub(crate) enum Fault {
     Certificate(&'static str),
     /// This is said to every request.
     Answer(Said),
+    /// This is said to the next request on each connection that is open now; others are served.
+    AnswerOpen(Said),
     /// This is said on every new connection, before any request.
     Greet(Said),
     /// This is said on every connection that is open now and carries no request.

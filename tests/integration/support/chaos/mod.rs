@@ -95,6 +95,7 @@ impl Chaos {
             | Fault::NoTls(_)
             | Fault::Certificate(_)
             | Fault::Answer(_)
+            | Fault::AnswerOpen(_)
             | Fault::Greet(_)
             | Fault::Idle(_) => door.opened(),
         };
@@ -218,6 +219,7 @@ async fn serve(tcp: TcpStream, shared: Arc<Shared>) {
         | Fault::Refuse
         | Fault::Swallow
         | Fault::Answer(_)
+        | Fault::AnswerOpen(_)
         | Fault::Greet(_)
         | Fault::Idle(_) => shared.good.clone(),
     };
@@ -248,17 +250,17 @@ impl Peer {
         if let Fault::Greet(said) = &fault {
             ended = self.say(said, 0).await;
         }
-        let mut is_new = matches!(fault, Fault::Idle(_));
+        let mut is_spared = matches!(fault, Fault::Idle(_) | Fault::AnswerOpen(_));
         while matches!(ended, Ended::No) {
             let shared = Arc::clone(&self.shared);
             ended = tokio::select! {
                 biased;
-                said = shared.idle(), if !is_new => {
-                    is_new = true;
+                said = shared.idle(), if !is_spared => {
+                    is_spared = true;
                     self.say(&said, 0).await
                 }
                 stream = self.request(http2) => match stream {
-                    Some(stream) => self.respond(stream).await,
+                    Some(stream) => self.respond(stream, &mut is_spared).await,
                     None => return,
                 },
             };
@@ -274,17 +276,22 @@ impl Peer {
         }
     }
 
-    /// Answers the request on `stream` as the fault has it; 0 over HTTP/1.1.
-    async fn respond(&mut self, stream: u32) -> Ended {
+    /// Answers the request on `stream`, 0 over HTTP/1.1, as the fault has it.
+    async fn respond(&mut self, stream: u32, is_spared: &mut bool) -> Ended {
         self.shared.heard();
         let ended = match self.shared.fault() {
             Fault::Answer(said) => self.say(&said, stream).await,
+            Fault::AnswerOpen(said) if !*is_spared => {
+                *is_spared = true;
+                self.say(&said, stream).await
+            }
             Fault::Nothing
             | Fault::Refuse
             | Fault::Swallow
             | Fault::Deaf
             | Fault::NoTls(_)
             | Fault::Certificate(_)
+            | Fault::AnswerOpen(_)
             | Fault::Greet(_)
             | Fault::Idle(_) => Ended::Owing,
         };
