@@ -132,7 +132,7 @@ impl<B: Body<Data = Bytes> + Unpin> Body for Scrubbed<B> {
         // Each round but the last adds to what is held, which is bounded.
         loop {
             let Some(frame) = ready!(Pin::new(&mut this.body).poll_frame(cx)) else {
-                let rest = screen.rest();
+                let rest = screen.rest(&mut this.masked);
                 this.screen = None;
                 return Poll::Ready(rest.map(|rest| Ok(Frame::data(rest))));
             };
@@ -236,7 +236,7 @@ impl Screen {
 
     fn pass_trailers(&mut self, mut trailers: HeaderMap, masked: &mut u64) -> Frame<Bytes> {
         *masked += mask_fields(&mut trailers, &self.mask);
-        match self.rest() {
+        match self.rest(masked) {
             None => Frame::trailers(trailers),
             Some(rest) => {
                 self.trailers = Some(Box::new(trailers));
@@ -245,12 +245,10 @@ impl Screen {
         }
     }
 
-    /// What was held, now that nothing follows that could complete it.
-    fn rest(&mut self) -> Option<Bytes> {
-        let mut held = std::mem::take(&mut self.held);
-        held[..self.covered].fill(b'*');
-        self.covered = 0;
-        (!held.is_empty()).then(|| held.into())
+    /// What was held, now that nothing follows: no beginning of something secret any more, but there
+    /// may be something shorter in it that is secret too.
+    fn rest(&mut self, masked: &mut u64) -> Option<Bytes> {
+        (!self.held.is_empty()).then(|| self.pass(Bytes::new(), true, masked))
     }
 }
 

@@ -325,3 +325,24 @@ fn a_body_passes_as_it_is_where_fields_alone_are_masked() {
 
     assert_eq!(poll(&mut body), content(TOKEN));
 }
+
+#[test]
+fn a_secret_that_a_longer_one_begins_with_is_masked_at_the_end_whether_or_not_it_is_foretold() {
+    // The password is the user-id too: svc-pass-word:svc-pass-word.
+    let word = "Basic c3ZjLXBhc3Mtd29yZDpzdmMtcGFzcy13b3Jk";
+    let text = "it is svc-pass-word";
+    for cut in 1..text.len() {
+        for ends_early in [false, true] {
+            let body = Frames {
+                frames: [text_frame(&text[..cut]), text_frame(&text[cut..])].into(),
+                ends_early,
+            };
+            let mask = Some(mask_of(header::AUTHORIZATION, word));
+            let mut body = Scrubbed::new(&mut HeaderMap::new(), body, mask, Scrub::All);
+
+            let seen = drained(&mut body);
+
+            assert_eq!(seen, ("it is *************".to_owned(), 1), "{cut}");
+        }
+    }
+}
