@@ -126,14 +126,21 @@ fn secrets(shape: Shape, value: &[u8]) -> Vec<Form> {
     secrets
 }
 
-/// The user-id and password of Basic, and the password alone.
+/// The user-id and password of Basic, and the password alone. Where there is none, the user-id is
+/// what an API calls its key.
 fn pair(word: &[u8]) -> Vec<Form> {
     let Ok(pair) = STANDARD.decode(word).map(Zeroizing::new) else {
         return Vec::new();
     };
-    let colon = pair.iter().position(|byte| *byte == b':');
-    let password = colon.map(|at| Zeroizing::new(pair[at + 1..].to_vec()));
-    password.into_iter().chain([pair]).collect()
+    let alone = pair.iter().position(|byte| *byte == b':').map(|colon| {
+        let (user_id, password) = (&pair[..colon], &pair[colon + 1..]);
+        match password.is_empty() {
+            true => user_id,
+            false => password,
+        }
+    });
+    let alone = alone.map(|secret| Zeroizing::new(secret.to_vec()));
+    alone.into_iter().chain([pair]).collect()
 }
 
 #[cfg(test)]
@@ -183,6 +190,17 @@ mod tests {
         let mask = mask(header::AUTHORIZATION, "Basic c2VydmljZToxMjM0NQ==");
 
         assert_eq!(masked(&mask, "12345 service:12345"), "12345 *************");
+    }
+
+    #[test]
+    fn a_user_id_without_a_password_is_the_secret() {
+        // key-0123456789:
+        let mask = mask(header::AUTHORIZATION, "Basic a2V5LTAxMjM0NTY3ODk6");
+
+        assert_eq!(
+            masked(&mask, "no such key: key-0123456789"),
+            "no such key: **************"
+        );
     }
 
     #[test]
