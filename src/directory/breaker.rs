@@ -5,7 +5,8 @@
 //! closed → open once `failures` of a `window` failed and at least as many failed as did not, so
 //! that a busy connector is not cut off by a few → after `open`, half-open: one request at a time
 //! probes the origin; what the origin answers closes the breaker, another failure opens it again. A
-//! probe that ends without either (its flow went away) makes room for another.
+//! probe that ends without either (its flow went away) makes room for another, and so does one that
+//! has said nothing for long: how long its flow takes to send its body is the flow's to say.
 //!
 //! # Invariants
 //!
@@ -21,8 +22,11 @@ use crate::connector::Breaker;
 
 /// Parts of the window, the oldest of which is forgotten as a whole.
 const SLOTS: usize = 10;
+/// How long one probe keeps others from probing.
+const PROBE_ALONE: Duration = Duration::from_secs(30);
 const CLOSED: u64 = 0;
-/// Set in the gate while a probe is under way; the other bits are when the breaker may be probed.
+/// Set in the gate while a probe is under way; the other bits are since when the breaker could be
+/// probed.
 const PROBING: u64 = 1;
 
 /// A connector's breaker, whatever its settings are at the moment.
@@ -41,7 +45,7 @@ pub(super) struct Switch {
 pub(super) enum Passage {
     /// The breaker was closed, is off, or has heard of this request's outcome.
     Free,
-    /// It is the one that probes the origin; the value is the gate as it set it.
+    /// It probes the origin; the value is the gate as it set it.
     Probe(u64),
 }
 
@@ -100,14 +104,14 @@ impl Switch {
             }
             return Ok(Passage::Free);
         }
-        if gate & PROBING != 0 {
+        let until = gate >> 1;
+        if gate & PROBING != 0 && now < until.saturating_add(nanos(PROBE_ALONE)) {
             return Err(None);
         }
-        let until = gate >> 1;
         if now < until {
             return Err(Some(Duration::from_nanos(until - now)));
         }
-        let probe = gate | PROBING;
+        let probe = now.clamp(1, u64::MAX >> 1) << 1 | PROBING;
         match self.swap(gate, probe) {
             true => Ok(Passage::Probe(probe)),
             // Another request was first, or the breaker was switched off this instant.
@@ -150,7 +154,8 @@ impl Switch {
     pub(super) fn succeeded(&self, passage: Passage) -> Option<BreakerChange> {
         match passage {
             Passage::Free => None,
-            Passage::Probe(probe) => self.swap(probe, CLOSED).then_some(BreakerChange::Closed),
+            // Whichever probe it was: what it says of the origin is new.
+            Passage::Probe(_) => self.close(),
         }
     }
 

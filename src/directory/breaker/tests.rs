@@ -122,7 +122,34 @@ fn an_open_breaker_says_how_long_it_stays_so_and_lets_one_probe_at_a_time_throug
     assert!(matches!(probe, Passage::Probe(_)));
     assert_eq!(stage.switch.stand(secs(105)), BreakerStand::HalfOpen);
     assert_eq!(stage.pass(secs(105)), Err(None));
-    assert_eq!(stage.pass(secs(1_000)), Err(None));
+    assert_eq!(stage.pass(secs(134)), Err(None));
+}
+
+#[test]
+fn a_probe_that_says_nothing_for_long_makes_room_for_one_other_and_may_still_close() {
+    // A flow may take hours to send its body.
+    let stage = Stage::opened(secs(100));
+    let slow = stage.pass(secs(200)).unwrap();
+    assert_eq!(stage.pass(secs(229)), Err(None));
+
+    let second = stage.pass(secs(230)).unwrap();
+    assert_eq!(stage.pass(secs(259)), Err(None));
+    stage.switch.vanished(second);
+    assert_eq!(stage.switch.succeeded(slow), Some(BreakerChange::Closed));
+
+    assert!(stage.is_closed(secs(259)));
+}
+
+#[test]
+fn a_probe_that_fails_after_another_took_its_place_decides_nothing() {
+    let stage = Stage::opened(secs(100));
+    let slow = stage.pass(secs(105)).unwrap();
+    let second = stage.pass(secs(135)).unwrap();
+
+    assert_eq!(stage.fail_late(slow, secs(136)), None);
+
+    assert_eq!(stage.pass(secs(136)), Err(None));
+    assert_eq!(stage.switch.succeeded(second), Some(BreakerChange::Closed));
 }
 
 #[test]
