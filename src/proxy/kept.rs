@@ -102,6 +102,8 @@ impl Again {
                     return None;
                 }
                 state.attempt += 1;
+                // Whoever sends the last attempt's body may wait for more of it, and is to end.
+                kept.upload.begun_again();
                 state.repeated = state.held.freeze();
                 state.sent = 0;
                 state.trailers_sent = false;
@@ -177,7 +179,8 @@ impl Sending {
         let state = self.kept.lock();
         let trailers_sent = state.trailers.is_none() || state.trailers_sent;
         let ended = state.ended || state.streaming.is_end_stream();
-        state.repeated.is_empty() && ended && trailers_sent
+        let current = state.attempt == self.attempt;
+        current && state.repeated.is_empty() && ended && trailers_sent
     }
 
     /// Of the length that the first attempt was framed by, so that all are framed alike.

@@ -141,6 +141,11 @@ impl Upload {
         true
     }
 
+    /// Wakes whoever reads the body for an attempt that has lost it.
+    pub(super) fn begun_again(&self) {
+        self.reader.wake();
+    }
+
     /// All of the body was handed on, in this attempt.
     pub(super) fn whole(&self) {
         self.note(WHOLE);

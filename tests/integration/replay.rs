@@ -229,3 +229,36 @@ async fn bytes_that_are_sent_twice_are_counted_and_limited_once() {
     assert_eq!(answered.body.len(), 8 * 1024);
     assert_eq!(room.origin.requests().len(), 2);
 }
+
+#[tokio::test]
+async fn an_attempt_that_has_lost_its_body_ends_though_its_origin_goes_on_reading() {
+    // RFC 9113 §8.1: an origin may answer early and still take the rest of the request.
+    let (end, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let room = Expiring::start(Protocols::Http2, ("", ""), |taken| {
+        origin::scripted(move |mut exchange| {
+            let (taken, end) = (taken.clone(), end.clone());
+            async move {
+                if taken.accepts(&exchange.recorded()) {
+                    return Answer::text(&exchange.finish().await.text());
+                }
+                tokio::spawn(async move { end.send(exchange.finish().await.progress) });
+                Answer::status(401)
+            }
+        })
+    })
+    .await;
+    let (pen, body) = Outgoing::streamed();
+    let mut client = room.client().await;
+    let flow = tokio::spawn(async move { client.send("POST", "/c/x", &[], body).await });
+
+    // Nothing more comes of the body, which is the second attempt's by now.
+    assert!(pen.write("one ").await);
+    room.origin.until(|tally| tally.heads == 2).await;
+    let first = within("the first attempt's end", ends.recv()).await;
+    assert!(pen.write("two").await);
+    drop(pen);
+
+    assert_eq!(first, Some(Progress::BrokenOff));
+    let response = within("an answer", flow).await.unwrap().unwrap();
+    assert_eq!(Answered::read(response).await.unwrap().text(), "one two");
+}
