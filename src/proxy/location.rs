@@ -54,6 +54,10 @@ fn gateway_address(path: &str, permit: &Permit) -> Option<String> {
     if !(rest.is_empty() || rest.starts_with(['/', '?'])) || holds_dots(rest) {
         return None;
     }
+    // Two slashes begin an authority (RFC 3986 §4.2), which would be the origin's to choose.
+    if permit.addressed() == Addressed::ByField && rest.starts_with("//") {
+        return None;
+    }
     Some(match permit.addressed() {
         Addressed::ByPath => format!("/{}{rest}", entry.connector.id),
         Addressed::ByField if rest.starts_with('/') => rest.to_owned(),
@@ -73,8 +77,12 @@ fn written_out(location: &str, permit: &Permit) -> Option<String> {
         return None;
     }
     let asked = format!("{}{}", resource.origin(), permit.target());
-    let meant = Url::parse(&asked).ok()?.join(location).ok()?;
-    gateway_address(&meant[Position::BeforePath..], permit).or_else(|| Some(meant.into()))
+    let asked = Url::parse(&asked).ok()?;
+    let meant = asked.join(location).ok()?;
+    // A backslash may have led elsewhere (WHATWG URL §4.4, relative slash state).
+    let ours = (meant.origin() == asked.origin()).then_some(&meant[Position::BeforePath..]);
+    ours.and_then(|path| gateway_address(path, permit))
+        .or_else(|| Some(meant.into()))
 }
 
 fn holds_dots(reference: &str) -> bool {

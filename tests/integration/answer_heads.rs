@@ -232,6 +232,28 @@ async fn a_location_never_leads_a_flow_to_another_connector() {
 }
 
 #[tokio::test]
+async fn a_location_never_leads_a_flow_to_a_host_that_its_path_names() {
+    // RFC 3986 §4.2: the origin says a path that begins with two slashes, not an authority.
+    for (location, told) in [
+        (
+            "{origin}//elsewhere.example/y",
+            "{origin}//elsewhere.example/y",
+        ),
+        ("/.//elsewhere.example/y", "{origin}//elsewhere.example/y"),
+    ] {
+        assert_eq!(located("", location, true).await, told);
+    }
+    let by_path = located("", "{origin}//elsewhere.example/y", false).await;
+    assert_eq!(by_path, "/orders//elsewhere.example/y");
+
+    // Browsers take a backslash for a slash, so this names a host.
+    for by_field in [false, true] {
+        let told = located("", "/\\elsewhere.example/y", by_field).await;
+        assert_eq!(told, "https://elsewhere.example/y");
+    }
+}
+
+#[tokio::test]
 async fn a_relative_location_stays_behind_a_connector_that_was_asked_for_its_base() {
     let answered = origin::whole(|_| Answer::status(302).field("location", "crm/y?z"));
     let scene = Scene::start(Plan {
