@@ -62,13 +62,16 @@ impl TokenSlot {
         let held = self.current.load_full();
         let (fresh, is_due) = match &held {
             Some(token) => (token.is_fresh(now), token.is_due(now)),
-            None => (false, work.memory.failing().is_some()),
+            None => (false, false),
         };
-        if !is_due {
+        // A failure is due whatever is held: a life may be too short for a renewal, and a clock that
+        // is set back gives a spent token its life again.
+        let is_failing = work.memory.failing().is_some();
+        if !is_due && !is_failing {
             return;
         }
         let lifetime = held.as_deref().map_or(ASKED_LATELY, Token::lifetime);
-        let period = match fresh || work.memory.failing().is_none() {
+        let period = match fresh || !is_failing {
             true => lifetime,
             false => ASKED_LATELY,
         };

@@ -231,6 +231,23 @@ async fn a_failed_renewal_spoils_no_token_whatever_it_says() {
 }
 
 #[tokio::test]
+async fn no_flow_waits_for_an_attempt_after_a_token_too_short_lived_for_a_renewal() {
+    let bench = Bench::late(Told::Token(SECOND));
+    bench.mark().await;
+    bench.tell(Told::Refused(503, None));
+    bench.pass(SECOND).await;
+    bench.slot.obtain().await.expect_err("it fails");
+    bench.tell(Told::Silence);
+
+    bench.pass(SECOND * 2).await;
+    assert_eq!(bench.count(), 3, "it is tried again without a flow");
+    // Time stands still: a flow that waited would wait for ever.
+    let turned = bench.slot.obtain().await.expect_err("nobody knows");
+
+    assert_eq!(turned.cache, CacheOutcome::Refused);
+}
+
+#[tokio::test]
 async fn the_gauge_follows_a_failure_from_class_to_class_to_its_end() {
     let bench = Bench::late(Told::Refused(503, None));
     bench.slot.obtain().await.expect_err("it fails");

@@ -124,6 +124,24 @@ async fn a_clock_that_jumps_to_and_fro_makes_one_fetch_a_jump_at_most() {
 }
 
 #[tokio::test]
+async fn a_token_that_a_jump_of_the_clock_spent_and_gave_back_is_still_renewed() {
+    const HOUR_MS: i64 = 3_600_000;
+    let bench = Bench::late(Told::Token(SECOND * 3600));
+    bench.mark().await;
+    bench.pass(SECOND * 600).await;
+    bench.turned.step_wall_ms(HOUR_MS);
+    bench.tell(Told::Refused(503, None));
+    bench.slot.obtain().await.expect_err("it is spent");
+    bench.turned.step_wall_ms(-HOUR_MS);
+    bench.tell(Told::Token(SECOND * 3600));
+
+    let refused = bench.load(SECOND * 7200, SECOND).await;
+
+    assert_eq!(refused, 0);
+    assert!(bench.slot.failure().is_none());
+}
+
+#[tokio::test]
 async fn a_life_without_room_for_a_renewal_costs_nothing_while_nobody_asks() {
     for life in [Duration::ZERO, Duration::from_millis(500)] {
         let bench = Bench::new(Told::Token(life));
