@@ -76,7 +76,7 @@ pub struct CertificateExpiry {
 #[derive(Debug)]
 struct Counters {
     workers: Box<[CachePadded<WorkerCounters>]>,
-    connectors_max: Arc<AtomicUsize>,
+    connectors_max: AtomicUsize,
     directory: Mutex<SeriesDirectory>,
     other: Arc<Series>,
     unknown: Arc<Series>,
@@ -100,16 +100,15 @@ struct SeriesDirectory {
 impl Metrics {
     /// Counters for `workers` workers, with series for at most `connectors_max` connectors.
     pub fn new(workers: usize, connectors_max: usize) -> Arc<Self> {
-        let connectors_max = Arc::new(AtomicUsize::new(connectors_max));
         let counters = Arc::new(Counters {
             workers: (0..workers.max(1))
                 .map(|_| CachePadded::default())
                 .collect(),
-            connectors_max: Arc::clone(&connectors_max),
+            connectors_max: AtomicUsize::new(connectors_max),
             directory: Mutex::default(),
             other: Arc::new(Series::new(OTHER, workers)),
             unknown: Arc::new(Series::new(NONE, workers)),
-            tokens: Arc::new(TokenMetrics::new(connectors_max)),
+            tokens: Arc::default(),
             lookups: Arc::default(),
             reloads: Default::default(),
             certificates: Mutex::default(),

@@ -1,7 +1,12 @@
 //! What is counted of token requests. They are rare and run on their own runtime, so one lock does.
+//!
+//! # Invariants
+//!
+//! Rows go by the labels of [`Series`](super::Series), which are bounded and stay as they are for as
+//! long as a connector lives. A second bound here would move a connector from one row to another
+//! as rows come and go, and its gauge would go down where it never went up.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -54,11 +59,10 @@ pub(super) const TOKEN_OUTCOMES: [&str; 5] =
     ["ok", "rejected", "malformed", "timeout", "unreachable"];
 
 /// Counts token requests, per connector.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct TokenMetrics {
     rows: Mutex<HashMap<Arc<str>, TokenRow>>,
     pub(super) took: Histogram,
-    connectors_max: Arc<AtomicUsize>,
 }
 
 /// What is known of one connector's token requests.
@@ -71,14 +75,6 @@ pub(super) struct TokenRow {
 }
 
 impl TokenMetrics {
-    pub(super) fn new(connectors_max: Arc<AtomicUsize>) -> Self {
-        Self {
-            rows: Mutex::default(),
-            took: Histogram::default(),
-            connectors_max,
-        }
-    }
-
     /// Counts a token request of the connector with this label.
     pub fn request(&self, connector: &str, outcome: TokenOutcome, took: Duration) {
         self.took.observe(took);
@@ -100,9 +96,7 @@ impl TokenMetrics {
 
     /// They do not fail in this way any more. A row that is gone meanwhile stays gone.
     pub fn failing_no_more(&self, connector: &str, class: FailureClass) {
-        let mut rows = self.lock();
-        let own = rows.contains_key(connector);
-        if let Some(row) = rows.get_mut(if own { connector } else { OTHER }) {
+        if let Some(row) = self.lock().get_mut(connector) {
             let failing = &mut row.failing[class as usize];
             *failing = failing.saturating_sub(1);
         }
@@ -110,14 +104,9 @@ impl TokenMetrics {
 
     fn change(&self, connector: &str, change: impl FnOnce(&mut TokenRow)) {
         let mut rows = self.lock();
-        let connectors_max = self.connectors_max.load(Ordering::Relaxed);
-        let own = rows.contains_key(connector) || rows.len() < connectors_max;
-        let row = rows
-            .entry(if own { connector } else { OTHER }.into())
-            .or_default();
-        change(row);
-        if !own {
-            row.expires_at = None;
+        match rows.get_mut(connector) {
+            Some(row) => change(row),
+            None => change(rows.entry(connector.into()).or_default()),
         }
     }
 
@@ -142,20 +131,21 @@ impl TokenMetrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connector::ConnectorId;
+    use crate::metrics::Metrics;
 
     fn row(tokens: &TokenMetrics, connector: &str) -> Option<TokenRow> {
         tokens.lock().get(connector).copied()
     }
 
     #[test]
-    fn connectors_beyond_the_bound_share_a_row_that_has_no_expiry() {
-        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
-        for connector in ["a", "b", "c"] {
+    fn connectors_that_share_a_row_have_no_expiry() {
+        let tokens = TokenMetrics::default();
+        for connector in ["a", OTHER, OTHER] {
             tokens.request(connector, TokenOutcome::Rejected, Duration::ZERO);
             tokens.expiry(connector, SystemTime::UNIX_EPOCH);
         }
 
-        assert!(row(&tokens, "b").is_none());
         let other = row(&tokens, OTHER).unwrap();
         assert_eq!(other.outcomes, [0, 2, 0, 0, 0]);
         assert_eq!(other.expires_at, None);
@@ -165,12 +155,12 @@ mod tests {
 
     #[test]
     fn connectors_that_fail_are_counted_while_they_do() {
-        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
-        for connector in ["a", "b", "c"] {
+        let tokens = TokenMetrics::default();
+        for connector in ["a", OTHER, OTHER] {
             tokens.failing(connector, FailureClass::Temporary);
         }
-        tokens.failing_no_more("b", FailureClass::Temporary);
-        tokens.failing("b", FailureClass::Permanent);
+        tokens.failing_no_more(OTHER, FailureClass::Temporary);
+        tokens.failing(OTHER, FailureClass::Permanent);
 
         assert_eq!(row(&tokens, "a").unwrap().failing, [1, 0]);
         assert_eq!(row(&tokens, OTHER).unwrap().failing, [1, 1]);
@@ -182,10 +172,29 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_ends_in_the_row_it_began_in_whichever_rows_come_and_go() {
+        let metrics = Metrics::new(1, 2);
+        let id = |id| ConnectorId::parse(id).unwrap();
+        let labels = ["a", "b", "c"].map(|one| Arc::clone(metrics.series(&id(one)).label()));
+        let [a, b, c] = &labels;
+        let tokens = metrics.tokens();
+        tokens.request(c, TokenOutcome::Ok, Duration::ZERO);
+        tokens.request(a, TokenOutcome::Ok, Duration::ZERO);
+        tokens.failing(b, FailureClass::Temporary);
+
+        metrics.retain(|id| id != "a");
+        tokens.request(b, TokenOutcome::Ok, Duration::ZERO);
+        tokens.failing_no_more(b, FailureClass::Temporary);
+
+        assert_eq!(row(&tokens, OTHER).unwrap().failing, [0, 0]);
+        assert_eq!(row(&tokens, "b").unwrap().failing, [0, 0]);
+    }
+
+    #[test]
     fn a_connector_that_is_gone_is_forgotten_and_the_shared_row_stays() {
-        let tokens = TokenMetrics::new(Arc::new(AtomicUsize::new(1)));
+        let tokens = TokenMetrics::default();
         tokens.request("a", TokenOutcome::Ok, Duration::ZERO);
-        tokens.request("b", TokenOutcome::Ok, Duration::ZERO);
+        tokens.request(OTHER, TokenOutcome::Ok, Duration::ZERO);
 
         tokens.retain(|_| false);
 
