@@ -39,6 +39,7 @@ use crate::connector::{Http2, Retry};
 use crate::credential::{Obtained, Source, TokenMark};
 use crate::directory::BreakerStand;
 use crate::metrics::RetryCause;
+use crate::retry_after;
 
 /// How long an answer that is to be replaced may take to end, so that its connection can be used
 /// again: about what a new one takes.
@@ -223,7 +224,8 @@ impl Errand<'_> {
         if !retry.statuses.contains(&answer.response.status()) {
             return None;
         }
-        let asked = retry::asked_pause(answer.response.headers(), self.worker.clock().wall());
+        let now = self.worker.clock().wall();
+        let asked = retry_after::read(answer.response.headers(), now, Duration::MAX);
         if asked.is_some_and(|asked| asked > retry.wait_max) {
             return None;
         }

@@ -376,7 +376,7 @@ const NOW: (&str, &str) = ("retry-after", "0");
 #[tokio::test]
 async fn a_status_that_may_pass_is_tried_again_where_the_connector_says_so() {
     for protocols in BOTH {
-        for field in [NOW, ("x-no", "hint")] {
+        for field in [NOW, ("retry-after", ""), ("x-no", "hint")] {
             let retry = "retry: { statuses: [503], attempts: 3 }";
             let scene = failing(protocols, retry, 2, field).await;
             let mut client = Client::http1(scene.gateway.flows()).await;
