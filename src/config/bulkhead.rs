@@ -86,6 +86,8 @@ fn rate<'d>(reader: &mut Reader<'d>, connector: &Section<'d>, path: &Path<'_>) -
     })
 }
 
+const BREAKER_FORM: &str = "a mapping (failures, window, open), or null for none";
+
 /// One that is not written is as by default; `null` says that there is none.
 fn breaker<'d>(
     reader: &mut Reader<'d>,
@@ -94,6 +96,12 @@ fn breaker<'d>(
 ) -> Option<Breaker> {
     let written = connector.written("breaker");
     if written.is_some_and(|node| matches!(node.content, Content::Null)) {
+        return None;
+    }
+    if let Some(node) = written.filter(|node| !matches!(node.content, Content::Map(_))) {
+        // Whoever writes `off` or `false` wants to know what says that.
+        let path = path.key("breaker");
+        reader.refuse(node, &path, Problem::MustBe(BREAKER_FORM));
         return None;
     }
     let section = reader.section(connector, path, "breaker", BREAKER_KEYS);

@@ -192,7 +192,7 @@ fn connector<'d>(
         Some(false) | None => Forwarded::Omit,
     };
     let warm = warm(reader, section, path, scheme.as_ref());
-    let recovery = recovery::recovery(reader, section, path);
+    let recovery = recovery::recovery(reader, section, path, scheme.as_ref());
     let bulkhead = bulkhead::bulkhead(reader, section, path);
     let upgrades = bulkhead::upgrades(reader, section, path);
     let scrub = [

@@ -6,7 +6,7 @@ use super::document::Node;
 use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Size, Span};
-use crate::connector::{BodySign, ExpiredOn, Recovery, Retry};
+use crate::connector::{BodySign, ExpiredOn, Recovery, Retry, Scheme};
 
 pub(super) const EXPIRED_ON_KEYS: &[&str] = &["statuses", "pointer", "equals"];
 pub(super) const RETRY_KEYS: &[&str] = &["statuses", "attempts", "wait_max", "budget_percent"];
@@ -40,14 +40,24 @@ pub(super) const BUDGET_PERCENT: Bounded<Count> = Bounded {
     max: Count(100),
 };
 
-/// Reads what `connector` does about answers that need not be the last word.
+const NO_TOKEN: &str = "changes nothing: only a token (auth.oauth2) can be replaced by another";
+
+/// Reads what `connector` does about answers that need not be the last word; `scheme` is how it
+/// authenticates, if that could be read.
 pub(super) fn recovery<'d>(
     reader: &mut Reader<'d>,
     connector: &Section<'d>,
     path: &Path<'_>,
+    scheme: Option<&Scheme>,
 ) -> Recovery {
+    let expired_on = expired_on(reader, connector, path);
+    let has_token = scheme.is_none_or(|scheme| matches!(scheme, Scheme::OAuth2(_)));
+    if !has_token && expired_on != Recovery::default().expired_on {
+        let at = connector.place("expired_on");
+        reader.warn(at, &path.key("expired_on"), NO_TOKEN);
+    }
     Recovery {
-        expired_on: expired_on(reader, connector, path),
+        expired_on,
         replay_body_bytes_max: reader.quantity(connector, path, &REPLAY_BODY_BYTES_MAX).0,
         retry: retry(reader, connector, path),
     }

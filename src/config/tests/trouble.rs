@@ -64,7 +64,10 @@ const REFUSED: &[(&str, &str)] = &[
         "requests_per_second: { rate: 0 }",
         "rate: must be a whole number, from 1 to 1000000",
     ),
-    ("breaker: off", "breaker: must be a mapping"),
+    (
+        "breaker: off",
+        "breaker: must be a mapping (failures, window, open), or null for none",
+    ),
     (
         "breaker: { failures: 0 }",
         "failures: must be a whole number, from 1",
@@ -101,6 +104,26 @@ fn only_a_token_can_be_obtained_before_a_flow_asks() {
         "{said}"
     );
     assert!(connector("warm: true").warm);
+}
+
+#[test]
+fn a_sign_of_expiry_where_nothing_can_expire_is_warned_of() {
+    let basic = "{ basic: { username: u, password: { env: SET } } }";
+    for (auth, line, warned) in [
+        (basic, "expired_on: { statuses: [403] }", true),
+        (basic, "expired_on: { pointer: /a, equals: b }", true),
+        ("none", "expired_on: { statuses: [] }", true),
+        (basic, "expired_on: { statuses: [401] }", false),
+        (TOKEN, "expired_on: { statuses: [403] }", false),
+    ] {
+        let config = read(&format!("{}    {line}\n", with_auth(auth))).unwrap();
+
+        let told = config
+            .warnings
+            .iter()
+            .any(|warning| warning.contains("connectors[a].expired_on: changes nothing"));
+        assert_eq!(told, warned, "{auth} {line}: {:?}", config.warnings);
+    }
 }
 
 #[test]
