@@ -45,6 +45,8 @@ pub struct FailureReport {
     pub outcome: &'static str,
     /// The authorization server's error code (RFC 6749 §5.2), where it gave one.
     pub code: Option<String>,
+    /// What went wrong last, as the log says it; never shows a secret.
+    pub error: String,
     /// When the first attempt failed.
     #[serde(serialize_with = "date")]
     pub since: SystemTime,

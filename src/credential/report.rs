@@ -8,6 +8,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::connector::{ConnectorId, Origin};
 use crate::logging::with_sources;
@@ -23,6 +24,15 @@ pub(super) struct Report {
     pub(super) label: Arc<str>,
     pub(super) endpoint: Origin,
     pub(super) metrics: Arc<TokenMetrics>,
+}
+
+/// What comes after a failure.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Outlook {
+    /// How much longer requests are served with the token held.
+    pub(super) token_left: Duration,
+    /// How long it is until the next attempt.
+    pub(super) next_attempt: Duration,
 }
 
 impl Report {
@@ -45,7 +55,7 @@ impl Report {
     }
 
     /// An attempt failed.
-    pub(super) fn failed(&self, error: &TokenError, news: News) {
+    pub(super) fn failed(&self, error: &TokenError, news: News, outlook: Outlook) {
         let Self {
             connector,
             endpoint,
@@ -53,6 +63,14 @@ impl Report {
         } = self;
         let class = error.class().name();
         let outcome = error.outcome().name();
+        let Outlook {
+            token_left,
+            next_attempt,
+        } = outlook;
+        let meanwhile = match token_left.is_zero() {
+            true => "requests are refused until one is",
+            false => "the one held is used until it is spent",
+        };
         match news {
             News::Began | News::Changed => tracing::warn!(
                 %connector,
@@ -62,7 +80,9 @@ impl Report {
                 code = error.code(),
                 description = error.description(),
                 error = %with_sources(error),
-                "no token could be obtained"
+                token_left_s = token_left.as_secs(),
+                next_attempt_s = next_attempt.as_secs(),
+                "no token could be obtained; {meanwhile}"
             ),
             News::Nothing => tracing::debug!(
                 %connector,

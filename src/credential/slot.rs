@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use super::cache::TokenKey;
 use super::error::TokenError;
 use super::failure::Attempt;
-use super::report::Report;
+use super::report::{Outlook, Report};
 use super::source::{Obtained, Unobtained};
 use super::token::{Moment, Token, TokenMark};
 use super::usage::Usage;
@@ -205,11 +205,15 @@ impl TokenSlot {
         }
         self.look_again_at(&mut work, next);
         drop(work);
-        self.report.failed(&reason, news);
-        let next = next.unwrap_or_default();
+        let next_attempt = next.unwrap_or_default().saturating_sub(ended.monotonic());
+        let outlook = Outlook {
+            token_left: attempt.token_left,
+            next_attempt,
+        };
+        self.report.failed(&reason, news, outlook);
         Turned {
             reason,
-            retry_after: next.saturating_sub(ended.monotonic()),
+            retry_after: next_attempt,
         }
     }
 

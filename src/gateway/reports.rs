@@ -4,6 +4,7 @@
 use crate::control::{FailureReport, TokenReport, TokenState};
 use crate::credential::{self, TokenFailure};
 use crate::directory::Directory;
+use crate::logging;
 
 /// The state of every token.
 pub(super) fn token_reports(directory: &Directory) -> Vec<TokenReport> {
@@ -35,6 +36,7 @@ fn failure_report(failure: TokenFailure) -> FailureReport {
         class: failure.class.name(),
         outcome: failure.reason.outcome().name(),
         code: failure.reason.code().map(str::to_owned),
+        error: logging::with_sources(&*failure.reason),
         since: failure.since,
         attempts: failure.attempts,
         next_attempt_at: failure.next_attempt_at,

@@ -290,6 +290,7 @@ async fn administrators_see_what_fails_since_when_and_until_when_and_no_secret()
         "class": "temporary",
         "outcome": "rejected",
         "code": "temporarily_unavailable",
+        "error": "the token endpoint refused: status 503, error temporarily_unavailable",
         "since": "2026-11-18T11:06:40.000Z",
         "attempts": 1,
         "next_attempt_at": "2026-11-18T11:08:10.000Z",

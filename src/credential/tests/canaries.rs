@@ -145,6 +145,34 @@ async fn a_failure_is_one_warning_however_often_it_repeats_and_its_end_one_line(
 }
 
 #[tokio::test]
+async fn a_warning_says_what_becomes_of_requests_and_when_the_next_attempt_is() {
+    for (held, meanwhile) in [
+        (false, "requests are refused until one is"),
+        (true, "the one held is used until it is spent"),
+    ] {
+        let stage = Stage::new().await;
+        let (log, guard) = Log::start();
+        let source = stage.source(&connector("crm", stage.oauth2()));
+        if held {
+            source.obtain().await.expect("a token");
+        }
+        let busy = b"HTTP/1.1 429 x\r\nRetry-After: 45\r\nContent-Length: 0\r\n\r\n";
+        stage.server.will_answer(busy.to_vec());
+
+        stage.turned.advance(Duration::from_secs(3250));
+        let _ = source.obtain().await;
+        while source.failure().is_none() {
+            tokio::task::yield_now().await;
+        }
+
+        let text = log.text(&guard);
+        assert!(text.contains(meanwhile), "{text}");
+        assert_eq!(text.contains("token_left_s=0"), !held, "{text}");
+        assert!(text.contains("next_attempt_s=45"), "{text}");
+    }
+}
+
+#[tokio::test]
 async fn what_a_server_says_about_its_refusal_is_logged() {
     let stage = Stage::new().await;
     let (log, guard) = Log::start();
