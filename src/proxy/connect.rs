@@ -28,8 +28,9 @@ const ANSWER_HEAD_BYTES_MAX: u32 = 64 * 1024;
 const BUFFER_BYTES_MAX: usize = 128 * 1024;
 /// What an origin may send ahead on one HTTP/2 stream, in bytes.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
-/// What an origin may send ahead on one HTTP/2 connection, in bytes.
-const CONNECTION_WINDOW_BYTES: u32 = 2 * 1024 * 1024;
+/// What an origin may send ahead on one HTTP/2 connection, in bytes: as much as on all its streams
+/// together, or a few clients that take nothing would keep it from the others (RFC 9113 §5.2.2).
+const CONNECTION_WINDOW_BYTES: u32 = STREAMS_MAX as u32 * STREAM_WINDOW_BYTES;
 /// How often a silent HTTP/2 connection with requests on it is pinged.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// How long a ping's answer may take.

@@ -2,21 +2,25 @@
 
 use std::net::SocketAddr;
 use std::process::Command;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
+use bytes::Bytes;
 use rustls::ClientConfig;
 use tokio::task::JoinSet;
 
 use crate::support::answer::Answer;
 use crate::support::child::Child;
+use crate::support::client::Client;
 use crate::support::gateway::{process, sample};
 use crate::support::origin::{self, Origin, Setup};
-use crate::support::scene::orders;
+use crate::support::scene::{Plan, Scene, orders};
 use crate::support::stage::Stage;
 use crate::support::tls::{self, Protocols};
 use crate::support::wire::Wire;
 use crate::support::within;
 
+/// More than kernels and the gateway hold for a client that takes nothing.
+static LARGE: LazyLock<Bytes> = LazyLock::new(|| vec![7; 24 * 1024 * 1024].into());
 const CLIENTS: usize = 4000;
 /// What all of them may cost together.
 const COST_KIB_MAX: usize = 100 * 1024;
@@ -41,6 +45,12 @@ const PLAIN: &[Slow] = &[
     // RFC 9113 §3.4: the preface, and the preface with its settings.
     Slow::After("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
     Slow::After("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0"),
+];
+/// Some never read their answer: their connector says how many of those there can be at once.
+const DEAF: &[Slow] = &[
+    Slow::After("G"),
+    Slow::After("GET /files/x HTTP/1.1\r\nHost: localhost\r\nX: "),
+    Slow::After("GET /files/large HTTP/1.1\r\nHost: localhost\r\n\r\n"),
 ];
 const TLS: &[Slow] = &[
     Slow::After(""),
@@ -92,11 +102,19 @@ async fn claim_cheap_and_gone(kinds: &[Slow], settings: &str) {
     let stage = Stage::new();
     stage.server().write(stage.directory(), "gw");
     let handler = origin::scripted(|mut exchange| async move {
+        if exchange.recorded().target == "/large" {
+            return Answer::status(200).body(LARGE.clone());
+        }
         exchange.finish().await;
         Answer::text("ok")
     });
     let origin = Origin::start(Setup::new(&stage.server()), handler).await;
-    let own = orders(&origin.url(""), &[]) + LIMITS + settings;
+    let url = origin.url("");
+    let files = format!(
+        "  - {{ id: files, name: Files, resource_domain: \"{url}\", auth: none, \
+         requests_in_flight_max: 64 }}\n"
+    );
+    let own = orders(&url, &[]) + &files + LIMITS + settings;
     let child = process(&stage.config_file(&own));
     let flows = address(&child, "flows are served").await;
     let admin = address(&child, "served to administrators").await;
@@ -137,4 +155,36 @@ async fn thousands_of_slow_clients_cost_little_and_go() {
 async fn thousands_of_slow_clients_over_tls_cost_little_and_go() {
     let settings = "tls: { certificate: { file: gw.pem }, private_key: { file: gw.key } }\n";
     claim_cheap_and_gone(TLS, settings).await;
+}
+
+#[tokio::test]
+async fn thousands_of_clients_of_which_some_never_read_cost_little_and_go() {
+    claim_cheap_and_gone(DEAF, "").await;
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_keep_nothing_from_others_of_the_same_connection() {
+    // RFC 9113 §5.2.2: what is not taken of one stream counts against its connection.
+    let scene = Scene::start(Plan {
+        protocols: Protocols::Http2,
+        connector: &["upstream: { connections_max: 1 }"],
+        ..Plan::answering(origin::whole(|_| Answer::status(200).body(LARGE.clone())))
+    })
+    .await;
+    let mut takes_nothing = Vec::new();
+    for _ in 0..16 {
+        let mut wire = Wire::plain(scene.gateway.flows()).await;
+        wire.write("GET /orders/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        wire.until_head().await;
+        takes_nothing.push(wire);
+    }
+    let mut client = Client::http1(scene.gateway.flows()).await;
+
+    for _ in 0..2 {
+        let answered = client.get("/orders/x").await;
+        assert_eq!(answered.body.len(), LARGE.len());
+    }
+
+    assert_eq!(scene.origin.tally().accepted, 1);
 }
