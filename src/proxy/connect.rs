@@ -58,7 +58,7 @@ pub(super) async fn open(
             })
         }
         Protocol::Http2 => {
-            let io = TokioIo::new(io);
+            let io = TokioIo::new(io.of_http2_origin());
             let (sender, connection) = http2::Builder::new(TokioExecutor::new())
                 .timer(TokioTimer::new())
                 .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -96,7 +96,8 @@ pub(super) async fn open_alone(
     permit: ConnectionPermit,
 ) -> hyper::Result<(Carrier, oneshot::Receiver<Bare>)> {
     let (meter, watch) = watch(worker, entry);
-    let io = TokioIo::new(Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)));
+    let io = Io::new(dialed.stream, Bytes::new(), Arc::clone(&meter)).of_http1_origin();
+    let io = TokioIo::new(io);
     let (sender, mut connection) = http1_builder().handshake(io).await?;
     let (give, bare) = oneshot::channel();
     let task = {

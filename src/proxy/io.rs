@@ -307,7 +307,9 @@ enum Peer {
     Http1Client(Arc<Malformed>),
     /// An HTTP/1.1 origin.
     Http1Origin,
-    /// Either end of HTTP/2, which has its own means, or of a tunnel.
+    /// An HTTP/2 origin. hyper drives it in a task of its own, which ends with the socket.
+    Http2Origin,
+    /// An HTTP/2 client, or either end of a tunnel.
     Other,
 }
 
@@ -346,6 +348,13 @@ impl<S> Io<S> {
     /// what it said is read first.
     pub(crate) fn of_http1_origin(mut self) -> Self {
         self.peer = Peer::Http1Origin;
+        self
+    }
+
+    /// Makes this an HTTP/2 origin's, which is at its end once the connection is told to close:
+    /// a stream that the origin never ends would keep it open otherwise.
+    pub(crate) fn of_http2_origin(mut self) -> Self {
+        self.peer = Peer::Http2Origin;
         self
     }
 
@@ -413,6 +422,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             buf.put_slice(&self.replay.split_to(count));
             self.read_some(count);
             return Poll::Ready(Ok(()));
+        }
+        if matches!(self.peer, Peer::Http2Origin) && self.meter.is_closing() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buf.filled().len();
         if !self.stream_ended {

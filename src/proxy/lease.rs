@@ -16,7 +16,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::io::{Io, Meter};
+use super::io::{Io, Meter, Signal};
 use super::outbound::Outbound;
 use super::pool::Idle;
 use super::sweep::Registration;
@@ -121,8 +121,9 @@ impl Lease {
         }
     }
 
-    /// Lends the connection to nobody else: its origin went silent, and may have for good. HTTP/1.1
-    /// connections are never lent again after an exchange that was given up.
+    /// Lends the connection to nobody else: its origin went silent, and may have for good, or takes
+    /// no more of a request that it has answered. HTTP/1.1 connections are never lent again after an
+    /// exchange that was given up.
     pub(crate) fn distrust(&self) {
         if let Some(Carrier::Http2(shared)) = &self.carrier {
             shared.distrusted.store(true, Ordering::Release);
@@ -323,6 +324,10 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
+        if *self.distrusted.get_mut() {
+            // A stream that its origin does not end would keep it open.
+            self.link.meter.signal(Signal::Close);
+        }
         let idle = *self.streams.get_mut() == 0;
         let state = match idle {
             true => ConnectionState::Idle,

@@ -6,8 +6,8 @@
 //! A body that ends early is an error to whoever sends it, and its reason is in the [`Upload`].
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -42,7 +42,6 @@ pub(crate) enum Outbound {
 /// A flow's body on its way: counted, timed, its trailers filtered.
 #[derive(Debug)]
 pub(crate) struct Streaming {
-    body: Incoming,
     stall: Stall,
     /// Whether the client is known to send nothing more.
     ended: bool,
@@ -52,6 +51,9 @@ pub(crate) struct Streaming {
 /// What both sides of an exchange need to know of the request's body.
 #[derive(Debug)]
 pub(crate) struct Upload {
+    /// As it arrives, until nobody wants the rest of it. Here, and not with whoever sends it: over
+    /// HTTP/2, hyper does not look at a body while its stream's window is shut (RFC 9113 §5.2).
+    body: Mutex<Option<Incoming>>,
     state: AtomicU8,
     bytes: AtomicU64,
     /// Bytes handed to an origin beside those that had just been received.
@@ -165,6 +167,13 @@ impl Upload {
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);
         self.reader.wake();
+        let body = self.lock().take();
+        // Its client's side of the connection looks at it no longer.
+        drop(body);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Incoming>> {
+        self.body.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn note(&self, state: u8) {
@@ -204,10 +213,10 @@ impl Outbound {
         }
         let keeps = kept_bytes_max > 0 && body.size_hint().lower() <= kept_bytes_max;
         let streaming = Streaming {
-            body,
             stall: Stall::new(stall_limit),
             ended: false,
             upload: Arc::new(Upload {
+                body: Mutex::new(Some(body)),
                 state: AtomicU8::new(ARRIVING),
                 bytes: AtomicU64::new(0),
                 repeated: AtomicU64::new(0),
@@ -263,7 +272,7 @@ impl Body for Outbound {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Streaming(streaming) => streaming.body.is_end_stream(),
+            Self::Streaming(streaming) => streaming.is_end_stream(),
             Self::Kept(sending) => sending.is_end_stream(),
         }
     }
@@ -271,7 +280,7 @@ impl Body for Outbound {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Streaming(streaming) => streaming.body.size_hint(),
+            Self::Streaming(streaming) => streaming.size_hint(),
             Self::Kept(sending) => sending.size_hint(),
         }
     }
@@ -282,22 +291,25 @@ impl Streaming {
         &self.upload
     }
 
+    /// Of a body that was abandoned, nobody may believe that it was whole.
     pub(super) fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        let body = self.upload.lock();
+        body.as_ref().is_some_and(Body::is_end_stream)
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        let body = self.upload.lock();
+        body.as_ref().map(Body::size_hint).unwrap_or_default()
     }
 
     pub(super) fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyCut>>> {
-        if self.upload.abandoned.load(Ordering::Acquire) {
-            return Poll::Ready(Some(Err(BodyCut(None))));
-        }
-        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        let polled = match &mut *self.upload.lock() {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => return Poll::Ready(Some(Err(BodyCut(None)))),
+        };
         let awaits_flow = &self.upload.awaits_flow;
         awaits_flow.store(polled.is_pending(), Ordering::Relaxed);
         let Poll::Ready(frame) = polled else {
@@ -339,7 +351,7 @@ impl Streaming {
     /// only in a later, empty frame (RFC 9113 §8.1), for which nobody asks once the length is
     /// reached.
     pub(super) fn is_whole(&self) -> bool {
-        self.body.is_end_stream() || self.body.size_hint().exact() == Some(0)
+        self.is_end_stream() || self.size_hint().exact() == Some(0)
     }
 
     /// Nothing of the body is there: it is still coming, or stalls, or will never come.

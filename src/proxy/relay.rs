@@ -196,8 +196,14 @@ impl FromOrigin {
             if whole {
                 lease.finish();
             } else {
+                if let Some(upload) = &self.upload {
+                    if !upload.awaits_flow() {
+                        // Over HTTP/2, a stream whose window is shut would stay for ever.
+                        lease.distrust();
+                    }
+                    upload.abandon();
+                }
                 drop(lease);
-                self.upload.iter().for_each(|upload| upload.abandon());
             }
         }
     }

@@ -1,6 +1,9 @@
 //! Answers that come before the whole request: they arrive whole, and no connection outlives them.
 
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Notify;
 
 use crate::support::answer::Answer;
 use crate::support::body::{Outgoing, Pen};
@@ -18,6 +21,8 @@ const BOTH: [Protocols; 2] = [Protocols::Http1, Protocols::Http2];
 const PIECE: &[u8] = &[7; 64 * 1024];
 /// As many are more than what kernels and the gateway hold for an origin that takes nothing.
 const PIECES: usize = 400;
+/// As many shut the window of an HTTP/2 origin that reads nothing, and fit in what is before it.
+const WINDOW_PIECES: usize = 20;
 
 /// Uploads that are refused, by their head or amid their body.
 const REFUSED: &[(&str, u16)] = &[
@@ -161,6 +166,55 @@ async fn an_early_answer_of_an_origin_ends_the_upload_and_leaves_no_connection_b
                 assert_eq!(client.get("/orders/next").await.text(), "early");
                 drop(client);
             }
+        }
+        until_none(&scene.gateway, "attache_client_connections", &[]).await;
+    }
+}
+
+#[tokio::test]
+async fn an_http2_origins_shut_window_holds_no_upload_beyond_the_answer() {
+    // RFC 9113 §5.2: while it is shut, nobody looks at the body that waits for it.
+    for flow in BOTH {
+        let shut = Arc::new(Notify::new());
+        let told = Arc::clone(&shut);
+        let handler = origin::scripted(move |exchange| {
+            let told = Arc::clone(&told);
+            async move {
+                let (pen, answer) = Answer::streamed();
+                tokio::spawn(async move {
+                    told.notified().await;
+                    drop(pen);
+                    let _kept = exchange;
+                    std::future::pending::<()>().await;
+                });
+                answer
+            }
+        });
+        let (scene, _turned) = Scene::start_turned(Plan {
+            protocols: Protocols::Http2,
+            ..Plan::answering(handler)
+        })
+        .await;
+        let mut client = client(&scene, flow).await;
+        let (pen, body) = Outgoing::streamed();
+
+        let asking = client.call("POST", "/orders/x", &[], body);
+        let pouring = async {
+            for _ in 0..WINDOW_PIECES {
+                assert!(pen.write(PIECE).await);
+            }
+            shut.notify_one();
+            pour(pen).await;
+        };
+        let (answered, ()) = tokio::join!(asking, pouring);
+
+        assert_eq!(answered.status, 200, "{flow:?}");
+        until_none(&scene.gateway, "attache_requests_in_flight", &[]).await;
+        let busy = [("connector", "orders"), ("state", "busy")];
+        until_none(&scene.gateway, "attache_upstream_connections", &busy).await;
+        match flow {
+            Protocols::Http1 | Protocols::Both => client.closed().await,
+            Protocols::Http2 => drop(client),
         }
         until_none(&scene.gateway, "attache_client_connections", &[]).await;
     }
