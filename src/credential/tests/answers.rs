@@ -227,9 +227,7 @@ async fn every_token_request_is_counted_by_its_outcome() {
 
     source.obtain().await.expect_err("refused, then unreadable");
     stage.turned.advance(Duration::from_secs(2));
-    while source.failure().is_none_or(|failure| failure.attempts < 2) {
-        tokio::task::yield_now().await;
-    }
+    stage.failed(&source, 2).await;
     stage.recovered(&source).await;
 
     let counted = stage.metrics.encode();

@@ -123,9 +123,7 @@ async fn a_failure_is_one_warning_however_often_it_repeats_and_its_end_one_line(
     source.obtain().await.expect_err("it fails");
     for attempts in 2..=5 {
         stage.turned.advance(Duration::from_secs(2));
-        while source.failure().is_none_or(|it| it.attempts < attempts) {
-            tokio::task::yield_now().await;
-        }
+        stage.failed(&source, attempts).await;
         source.obtain().await.expect_err("it still fails");
     }
     stage.recovered(&source).await;
@@ -161,9 +159,7 @@ async fn a_warning_says_what_becomes_of_requests_and_when_the_next_attempt_is() 
 
         stage.turned.advance(Duration::from_secs(3250));
         let _ = source.obtain().await;
-        while source.failure().is_none() {
-            tokio::task::yield_now().await;
-        }
+        stage.failed(&source, 1).await;
 
         let text = log.text(&guard);
         assert!(text.contains(meanwhile), "{text}");

@@ -140,13 +140,33 @@ impl Stage {
     /// Lets time pass until `source` may try again, and waits for the token that it then gets.
     async fn recovered(&self, source: &Source) -> Obtained {
         self.turned.advance(Duration::from_secs(330));
-        loop {
-            if let Ok(obtained) = source.obtain().await {
-                return obtained;
+        let recovering = async {
+            loop {
+                if let Ok(obtained) = source.obtain().await {
+                    return obtained;
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
-        }
+        };
+        within("a recovery", recovering).await
     }
+
+    /// Returns once as many attempts in a row have failed.
+    async fn failed(&self, source: &Source, attempts: u32) {
+        let failing = async {
+            while source.failure().is_none_or(|it| it.attempts < attempts) {
+                tokio::task::yield_now().await;
+            }
+        };
+        within("a failed attempt", failing).await;
+    }
+}
+
+/// What `future` comes to; a test that would wait for ever fails instead.
+pub(super) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    const PATIENCE: Duration = Duration::from_secs(20);
+    let waited = tokio::time::timeout(PATIENCE, future).await;
+    waited.unwrap_or_else(|_| panic!("waited {PATIENCE:?} for {what}"))
 }
 
 /// Without what owns them.

@@ -6,9 +6,9 @@ use super::*;
 async fn a_fetch_that_panics_does_not_wedge_the_slot() {
     let bench = Bench::new(Told::Panic);
 
-    let first = bench.slot.obtain().await;
+    let first = bench.obtain().await;
     bench.tell(Told::Token(LIFE));
-    let second = bench.slot.obtain().await;
+    let second = bench.obtain().await;
 
     assert!(matches!(first, Err(lost) if matches!(*lost.reason, TokenError::Abandoned)));
     assert!(second.is_ok());
@@ -21,7 +21,7 @@ fn a_stopped_runtime_leaves_no_flow_waiting() {
     let bench = Bench::on(own.handle(), Told::Token(LIFE));
     own.shutdown_background();
 
-    let lost = other.block_on(bench.slot.obtain());
+    let lost = other.block_on(bench.obtain());
 
     assert!(matches!(lost, Err(lost) if matches!(*lost.reason, TokenError::Abandoned)));
     assert!(!bench.slot.lock().is_flying());
@@ -47,7 +47,7 @@ fn threads_that_race_for_a_cold_slot_make_one_fetch_a_round() {
         let bench = Bench::on(runtime.handle(), Told::Token(LIFE));
         std::thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| runtime.block_on(bench.slot.obtain()).expect("a token"));
+                scope.spawn(|| runtime.block_on(bench.obtain()).expect("a token"));
             }
         });
 

@@ -10,6 +10,7 @@ use crate::clock::Turned as TurnedClock;
 use crate::connector::{ConnectorId, HttpsUrl};
 use crate::credential::cache;
 use crate::credential::rejection::Rejection;
+use crate::credential::tests::within;
 use crate::metrics::Metrics;
 
 mod failures;
@@ -108,6 +109,11 @@ impl Bench {
         *self.told.lock().expect("whole") = told;
     }
 
+    /// What a flow gets. One that waits for a clock that stands still fails the test.
+    async fn obtain(&self) -> Result<Obtained, Unobtained> {
+        within("a flow", self.slot.obtain()).await
+    }
+
     fn count(&self) -> usize {
         self.count.load(Ordering::SeqCst)
     }
@@ -125,7 +131,7 @@ impl Bench {
         let mut refused = 0;
         for _ in 0..steps {
             self.pass(step).await;
-            match self.slot.obtain().await {
+            match self.obtain().await {
                 Ok(obtained) => assert_eq!(obtained.cache, Some(CacheOutcome::Hit)),
                 Err(turned) => {
                     assert_eq!(turned.cache, CacheOutcome::Refused);
@@ -137,7 +143,7 @@ impl Bench {
     }
 
     async fn mark(&self) -> TokenMark {
-        let obtained = self.slot.obtain().await.expect("a token");
+        let obtained = self.obtain().await.expect("a token");
         obtained.token.expect("it is one")
     }
 

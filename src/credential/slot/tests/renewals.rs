@@ -14,9 +14,25 @@ async fn a_token_in_use_is_renewed_ahead_and_nobody_waits() {
     bench.pass(Duration::from_millis(1)).await;
     assert_eq!(bench.count(), 2, "80 % of its life are over");
 
-    let next = bench.slot.obtain().await.expect("a token");
+    let next = bench.obtain().await.expect("a token");
     assert_eq!(next.cache, Some(CacheOutcome::Hit));
     assert_ne!(next.token, Some(first));
+}
+
+#[tokio::test]
+async fn tokens_that_were_fetched_together_are_not_renewed_together() {
+    for (bench, due_ms) in [
+        (Bench::new(Told::Token(LIFE)), 80_000),
+        (Bench::late(Told::Token(LIFE)), 85_000),
+    ] {
+        bench.mark().await;
+
+        bench.pass(Duration::from_millis(due_ms - 1)).await;
+        assert_eq!(bench.count(), 1, "{due_ms}");
+        bench.pass(Duration::from_millis(1)).await;
+
+        assert_eq!(bench.count(), 2, "{due_ms}");
+    }
 }
 
 #[tokio::test]
@@ -43,7 +59,7 @@ async fn a_token_used_once_a_life_is_there_each_time() {
 
     for seconds in [89, 1, 79, 80, 85, 89, 89, 60, 89, 81] {
         bench.pass(Duration::from_secs(seconds)).await;
-        let obtained = bench.slot.obtain().await.expect("a token");
+        let obtained = bench.obtain().await.expect("a token");
         settle().await;
 
         assert_eq!(obtained.cache, Some(CacheOutcome::Hit), "{seconds}");
@@ -77,7 +93,7 @@ async fn a_token_used_again_after_its_renewal_was_left_out_is_renewed_without_a_
     assert_eq!(bench.count(), 2);
     bench.pass(Duration::from_secs(5)).await;
 
-    let used = bench.slot.obtain().await.expect("a token");
+    let used = bench.obtain().await.expect("a token");
     settle().await;
 
     assert_eq!(used.cache, Some(CacheOutcome::Hit));
@@ -94,7 +110,7 @@ async fn a_step_of_the_wall_clock_costs_one_fetch_and_starts_no_storm() {
         bench.load(SECOND * 600, SECOND).await;
 
         bench.turned.step_wall_ms(step);
-        bench.slot.obtain().await.expect("a token");
+        bench.obtain().await.expect("a token");
         let refused = bench.load(SECOND * 7200, SECOND).await;
 
         assert_eq!(refused, 0, "{step}");
@@ -131,7 +147,7 @@ async fn a_token_that_a_jump_of_the_clock_spent_and_gave_back_is_still_renewed()
     bench.pass(SECOND * 600).await;
     bench.turned.step_wall_ms(HOUR_MS);
     bench.tell(Told::Refused(503, None));
-    bench.slot.obtain().await.expect_err("it is spent");
+    bench.obtain().await.expect_err("it is spent");
     bench.turned.step_wall_ms(-HOUR_MS);
     bench.tell(Told::Token(SECOND * 3600));
 
@@ -160,7 +176,7 @@ async fn warming_obtains_a_token_that_the_first_flow_finds() {
 
     crate::credential::renew::warm(vec![source(), source()]).await;
 
-    let first = bench.slot.obtain().await.expect("a token");
+    let first = bench.obtain().await.expect("a token");
     assert_eq!(first.cache, Some(CacheOutcome::Hit));
     assert_eq!(bench.count(), 1);
 }
@@ -176,7 +192,7 @@ async fn a_flow_does_not_wait_for_other_connectors_that_are_being_warmed() {
 
     let begun = silent.iter().filter(|bench| bench.count() > 0).count();
     assert_eq!(begun, 32, "a few at a time");
-    assert!(last.slot.obtain().await.is_ok());
+    assert!(last.obtain().await.is_ok());
     warming.abort();
 }
 
@@ -191,6 +207,6 @@ async fn a_connector_that_could_not_be_warmed_is_tried_again() {
     bench.tell(Told::Token(LIFE));
     bench.pass(SECOND * 2).await;
 
-    let first = bench.slot.obtain().await.expect("a token");
+    let first = bench.obtain().await.expect("a token");
     assert_eq!(first.cache, Some(CacheOutcome::Hit));
 }
