@@ -231,3 +231,22 @@ async fn a_warm_connector_has_its_token_before_the_first_flow_and_after_an_edit(
     assert_eq!(cache(&room, "miss").await, 0.0);
     room.gateway.drain().await;
 }
+
+#[tokio::test]
+async fn a_connector_that_is_switched_off_is_not_warmed_until_it_is_switched_on() {
+    let stage = Stage::new();
+    let off = "warm: true, enabled: false";
+    let room = TokenRoom::with_both(&stage, "", with_secret, off).await;
+
+    let on = room.own().replace("enabled: false", "enabled: true");
+    room.gateway.reload(stage.config(&on)).unwrap();
+    let fetched = [("connector", "c"), ("outcome", "ok")];
+    let requests = "attache_token_requests_total";
+    room.gateway
+        .until_sample(requests, &fetched, |it| it >= 1.0)
+        .await;
+
+    assert_eq!(room.credential().await, "Bearer token-1");
+    assert_eq!(room.authority.count(), 1);
+    room.gateway.drain().await;
+}
