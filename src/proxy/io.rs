@@ -96,6 +96,8 @@ pub(crate) struct Meter {
     all_written: AtomicBool,
     signal: AtomicU8,
     waker: AtomicWaker,
+    /// Who reads an HTTP/2 origin's connection, which is another task.
+    reader: AtomicWaker,
 }
 
 /// The limits the sweep holds a connection to.
@@ -128,6 +130,7 @@ impl Meter {
             all_written: AtomicBool::new(true),
             signal: AtomicU8::new(Signal::None as u8),
             waker: AtomicWaker::new(),
+            reader: AtomicWaker::new(),
         })
     }
 
@@ -215,11 +218,18 @@ impl Meter {
     pub(crate) fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
         self.waker.wake();
+        self.reader.wake();
     }
 
     /// Whether the connection was told to close.
     pub(crate) fn is_closing(&self) -> bool {
         self.signal.load(Ordering::Acquire) >= Signal::Close as u8
+    }
+
+    /// The same for whoever reads the connection, and is woken (by `context`) when it is so.
+    pub(crate) fn is_closing_reader(&self, context: &Context<'_>) -> bool {
+        self.reader.register(context.waker());
+        self.is_closing()
     }
 
     /// Whether what is in flight is to be given up.
@@ -423,7 +433,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             self.read_some(count);
             return Poll::Ready(Ok(()));
         }
-        if matches!(self.peer, Peer::Http2Origin) && self.meter.is_closing() {
+        if matches!(self.peer, Peer::Http2Origin) && self.meter.is_closing_reader(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buf.filled().len();
