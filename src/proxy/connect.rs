@@ -13,8 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::io::{Io, Meter, Patience, Signal};
+use super::io::Io;
 use super::lease::{Bare, Carrier, Link, STREAMS_MAX, Shared};
+use super::meter::{Meter, Patience, Signal};
 use super::sweep::{Registration, Side};
 use super::worker::Worker;
 use crate::dial::{Dialed, Protocol};

@@ -10,7 +10,7 @@ use std::io;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-use super::io::Meter;
+use super::meter::Meter;
 
 /// What begins every HTTP/2 connection (RFC 9113 §3.4).
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -91,7 +91,7 @@ fn has_blank_line(start: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::io::Tick;
+    use super::super::meter::Tick;
     use super::*;
 
     const HEAD: &[u8] = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";

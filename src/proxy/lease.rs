@@ -16,7 +16,8 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-use super::io::{Io, Meter, Signal};
+use super::io::Io;
+use super::meter::{Meter, Signal};
 use super::outbound::Outbound;
 use super::pool::Idle;
 use super::sweep::Registration;

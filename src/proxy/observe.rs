@@ -10,7 +10,7 @@ use super::admit::Place;
 use super::caller::Caller;
 use super::error::Refusal;
 use super::forward::{Answer, Failure, Standing};
-use super::io::Meter;
+use super::meter::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
 use super::worker::Worker;

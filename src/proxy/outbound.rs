@@ -19,8 +19,8 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
-use super::io::Meter;
 use super::kept::{Again, Kept, Sending};
+use super::meter::Meter;
 use super::rewrite;
 use super::stall::Stall;
 

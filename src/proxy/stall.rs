@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use super::io::Meter;
+use super::meter::Meter;
 
 /// A limit on the pauses within a body. Its timer is made only when a pause happens.
 #[derive(Debug)]

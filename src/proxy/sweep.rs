@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
-use super::io::{Meter, Patience, Signal};
+use super::meter::{Meter, Patience, Signal};
 
 /// How often a worker looks at its connections.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);

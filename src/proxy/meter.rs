@@ -1,0 +1,341 @@
+//! What is known of a connection from outside its task, and the limits it is held to.
+//!
+//! # Invariants
+//!
+//! A request costs no timer here, only a store to its connection's [`Meter`]. Who reads a meter, the
+//! sweep or the drain, asks its connection's task to act; nobody else closes a connection.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use futures_util::task::AtomicWaker;
+
+use super::linger::LINGER;
+
+/// Time in whole milliseconds since the process began, as the sweep last saw it.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tick(Arc<AtomicU64>);
+
+impl Tick {
+    pub(crate) fn set(&self, now: Duration) {
+        let ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX);
+        self.0.store(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Where a connection stands between two requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Phase {
+    /// The client has not spoken yet, or not since its TLS handshake.
+    Silent,
+    /// It shakes hands, or begins to say which protocol it speaks.
+    Greeting,
+    /// The bytes of a head are awaited or arriving.
+    Head,
+    /// At least one request is being carried.
+    Busy,
+    /// Nothing is asked.
+    Idle,
+    /// The last answer is out, and what still comes is thrown away.
+    Lingering,
+}
+
+/// What the sweep or the drain asks of a connection's task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Signal {
+    /// Go on.
+    None,
+    /// Finish what is in flight, take nothing new.
+    Drain,
+    /// Close now.
+    Close,
+    /// The gateway ends: give up what is in flight, say so, and close.
+    Stop,
+}
+
+/// What is known of a connection from outside its task.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    pub(crate) tick: Tick,
+    phase: AtomicU8,
+    /// When the phase began.
+    since_ms: AtomicU64,
+    /// When writing began to stall; 0 while it does not.
+    pub(super) blocked_since_ms: AtomicU64,
+    in_flight: AtomicU32,
+    pub(super) bytes_read: AtomicU64,
+    /// For each HTTP/2 stream with an answer, since when its client takes nothing; 0 while it does.
+    pub(crate) untaken_since_ms: Mutex<slab::Slab<Arc<AtomicU64>>>,
+    /// Whether the body of the last request has yet to arrive whole.
+    pub(super) body_open: AtomicBool,
+    /// Whether the client has shut its sending half down.
+    pub(super) ended: AtomicBool,
+    /// Who waits for more of a request's body.
+    pub(super) body_reader: AtomicWaker,
+    /// Whether every answer so far was written out.
+    pub(super) all_written: AtomicBool,
+    signal: AtomicU8,
+    waker: AtomicWaker,
+    /// Who reads an HTTP/2 origin's connection, which is another task.
+    reader: AtomicWaker,
+}
+
+/// The limits the sweep holds a connection to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// For a handshake, and for as much of a head as tells its protocol.
+    pub(crate) handshake: Duration,
+    /// For a head, from its first byte.
+    pub(crate) head: Duration,
+    /// Without a request.
+    pub(crate) idle: Duration,
+    /// Without the peer taking a byte that waits for it.
+    pub(crate) write: Duration,
+}
+
+impl Meter {
+    pub(crate) fn new(tick: Tick) -> Arc<Self> {
+        let now_ms = tick.now_ms();
+        Arc::new(Self {
+            tick,
+            phase: AtomicU8::new(Phase::Silent as u8),
+            since_ms: AtomicU64::new(now_ms),
+            blocked_since_ms: AtomicU64::new(0),
+            in_flight: AtomicU32::new(0),
+            bytes_read: AtomicU64::new(0),
+            untaken_since_ms: Mutex::default(),
+            body_open: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+            body_reader: AtomicWaker::new(),
+            all_written: AtomicBool::new(true),
+            signal: AtomicU8::new(Signal::None as u8),
+            waker: AtomicWaker::new(),
+            reader: AtomicWaker::new(),
+        })
+    }
+
+    pub(super) fn enter(&self, phase: Phase) {
+        self.since_ms.store(self.tick.now_ms(), Ordering::Relaxed);
+        self.phase.store(phase as u8, Ordering::Release);
+    }
+
+    pub(super) fn is(&self, phase: Phase) -> bool {
+        self.phase.load(Ordering::Acquire) == phase as u8
+    }
+
+    /// The client has sent its first bytes.
+    pub(crate) fn spoke(&self) {
+        if self.is(Phase::Silent) {
+            self.enter(Phase::Greeting);
+        }
+    }
+
+    /// The TLS handshake is done, and HTTP is awaited.
+    pub(crate) fn shaken(&self) {
+        self.enter(Phase::Silent);
+    }
+
+    /// The protocol is known. What told it is part of a head, whose time has begun with it.
+    pub(crate) fn greeted(&self) {
+        self.phase.store(Phase::Head as u8, Ordering::Release);
+    }
+
+    /// Lets a client that has not spoken yet begin anew.
+    pub(crate) fn await_anew_if_silent(&self) {
+        if self.is(Phase::Silent) {
+            self.enter(Phase::Silent);
+        }
+    }
+
+    /// A request has arrived.
+    pub(crate) fn request_began(&self) {
+        self.in_flight.fetch_add(1, Ordering::AcqRel);
+        self.all_written.store(false, Ordering::Release);
+        self.enter(Phase::Busy);
+    }
+
+    /// The request that has arrived has a body, or has none.
+    pub(crate) fn expect_body(&self, has_body: bool) {
+        self.body_open.store(has_body, Ordering::Release);
+    }
+
+    /// All of the request's body has arrived.
+    pub(crate) fn body_arrived(&self) {
+        self.body_open.store(false, Ordering::Release);
+    }
+
+    /// Whether bytes wait for the peer to take them.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.blocked_since_ms.load(Ordering::Acquire) > 0
+    }
+
+    /// Whether the client will send nothing more. If not yet, `context` is woken when it is so.
+    pub(crate) fn has_ended(&self, context: &Context<'_>) -> bool {
+        self.body_reader.register(context.waker());
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// A request's answer is out, or given up.
+    pub(crate) fn request_ended(&self) {
+        if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.enter(Phase::Idle);
+            if self.ended.load(Ordering::Acquire) {
+                // The end of the stream was kept from hyper, which waits for a word of the socket.
+                self.waker.wake();
+            }
+        }
+    }
+
+    pub(crate) fn carries_nothing(&self) -> bool {
+        self.in_flight.load(Ordering::Acquire) == 0
+    }
+
+    /// Bytes read so far: equal before and after means that nothing was answered.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        self.signal.fetch_max(signal as u8, Ordering::AcqRel);
+        self.waker.wake();
+        self.reader.wake();
+    }
+
+    /// Whether the connection was told to close.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.signal.load(Ordering::Acquire) >= Signal::Close as u8
+    }
+
+    /// The same for whoever reads the connection, and is woken (by `context`) when it is so.
+    pub(crate) fn is_closing_reader(&self, context: &Context<'_>) -> bool {
+        self.reader.register(context.waker());
+        self.is_closing()
+    }
+
+    /// Whether what is in flight is to be given up.
+    pub(crate) fn gives_up(&self) -> bool {
+        self.signal.load(Ordering::Acquire) == Signal::Stop as u8
+    }
+
+    /// Takes a request to close back, for a connection that was idle when it was made and has read
+    /// a request since.
+    pub(crate) fn keep_open(&self) {
+        self.signal.store(Signal::None as u8, Ordering::Release);
+    }
+
+    /// What is asked of the task, which is woken (by `context`) when that changes.
+    pub(crate) fn asked(&self, context: &Context<'_>) -> Signal {
+        self.waker.register(context.waker());
+        match self.signal.load(Ordering::Acquire) {
+            drain if drain == Signal::Drain as u8 => Signal::Drain,
+            close if close == Signal::Close as u8 => Signal::Close,
+            stop if stop == Signal::Stop as u8 => Signal::Stop,
+            _none => Signal::None,
+        }
+    }
+
+    /// Whether `patience` with this connection has run out.
+    pub(crate) fn is_overdue(&self, patience: &Patience) -> bool {
+        let over = |since_ms: u64, limit: Duration| {
+            let waited_ms = self.tick.now_ms().saturating_sub(since_ms);
+            Duration::from_millis(waited_ms) >= limit
+        };
+        let blocked_since_ms = self.blocked_since_ms.load(Ordering::Relaxed);
+        if blocked_since_ms > 0 && over(blocked_since_ms, patience.write) {
+            return true;
+        }
+        let streams = self.untaken_since_ms.lock();
+        let streams = streams.unwrap_or_else(PoisonError::into_inner);
+        let untaken = |(_, since_ms): (usize, &Arc<AtomicU64>)| {
+            let since_ms = since_ms.load(Ordering::Relaxed);
+            since_ms > 0 && over(since_ms, patience.write)
+        };
+        if streams.iter().any(untaken) {
+            return true;
+        }
+        let since_ms = self.since_ms.load(Ordering::Relaxed);
+        let limit = match self.phase.load(Ordering::Acquire) {
+            silent if silent == Phase::Silent as u8 => patience.head,
+            greeting if greeting == Phase::Greeting as u8 => patience.handshake,
+            head if head == Phase::Head as u8 => patience.head,
+            idle if idle == Phase::Idle as u8 => patience.idle,
+            lingering if lingering == Phase::Lingering as u8 => LINGER,
+            _busy => return false,
+        };
+        over(since_ms, limit)
+    }
+
+    pub(crate) fn is_idle_for(&self, grace: Duration) -> bool {
+        let waited_ms = self
+            .tick
+            .now_ms()
+            .saturating_sub(self.since_ms.load(Ordering::Relaxed));
+        let idles = self.is(Phase::Idle) || self.is(Phase::Silent);
+        idles && Duration::from_millis(waited_ms) >= grace
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::proxy::stall::Taking;
+
+    const PATIENCE: Patience = Patience {
+        handshake: Duration::from_secs(5),
+        head: Duration::from_secs(10),
+        idle: Duration::from_secs(75),
+        write: Duration::from_secs(30),
+    };
+
+    #[test]
+    fn a_head_that_never_ends_is_overdue_and_a_busy_connection_never_is() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        tick.set(Duration::from_secs(9));
+        assert!(!meter.is_overdue(&PATIENCE));
+        tick.set(Duration::from_secs(10));
+        assert!(meter.is_overdue(&PATIENCE));
+
+        meter.request_began();
+        tick.set(Duration::from_secs(1000));
+
+        assert!(!meter.is_overdue(&PATIENCE));
+    }
+
+    #[test]
+    fn one_untaken_stream_makes_its_connection_overdue() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        meter.request_began();
+        let taking = Taking::new(&meter);
+        taking.offered();
+        tick.set(Duration::from_secs(31));
+        assert!(meter.is_overdue(&PATIENCE));
+
+        taking.taken();
+
+        assert!(!meter.is_overdue(&PATIENCE));
+    }
+
+    #[test]
+    fn an_idle_connection_is_overdue_after_the_idle_limit() {
+        let tick = Tick::default();
+        let meter = Meter::new(tick.clone());
+        meter.request_began();
+        meter.request_ended();
+        tick.set(Duration::from_secs(74));
+        assert!(!meter.is_overdue(&PATIENCE));
+
+        tick.set(Duration::from_secs(75));
+
+        assert!(meter.is_overdue(&PATIENCE));
+    }
+}
