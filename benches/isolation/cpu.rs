@@ -14,6 +14,9 @@ pub(crate) struct Used {
     pub(crate) load: f64,
     /// Whoever answers them.
     pub(crate) origins: f64,
+    /// What the gateway, the good connector's load and its resource domain waited for a processor,
+    /// in seconds.
+    pub(crate) waited: f64,
 }
 
 impl Used {
@@ -29,9 +32,13 @@ impl Used {
             let Ok(stat) = fs::read_to_string(task.path().join("stat")) else {
                 continue;
             };
-            let Some((name, seconds)) = read(&stat) else {
+            let waits = fs::read_to_string(task.path().join("schedstat"));
+            let (Some((name, seconds)), Ok(waits)) = (read(&stat), waits) else {
                 continue;
             };
+            if name.starts_with("attache") || name.ends_with("-good") {
+                used.waited += waited(&waits);
+            }
             if name.starts_with("attache") {
                 used.gateway += seconds;
             } else if name.starts_with("load") {
@@ -49,6 +56,7 @@ impl Used {
             gateway: self.gateway - before.gateway,
             load: self.load - before.load,
             origins: self.origins - before.origins,
+            waited: self.waited - before.waited,
         }
     }
 }
@@ -61,4 +69,10 @@ fn read(stat: &str) -> Option<(&str, f64)> {
     let user: f64 = times.next()?.parse().ok()?;
     let system: f64 = times.next()?.parse().ok()?;
     Some((name, (user + system) / TICKS_PER_SECOND))
+}
+
+/// What a thread waited for a processor while it could have run: the second field, in nanoseconds.
+fn waited(schedstat: &str) -> f64 {
+    let nanoseconds = schedstat.split_whitespace().nth(1);
+    nanoseconds.map_or(0.0, |ns| ns.parse().unwrap_or(0.0) / 1e9)
 }

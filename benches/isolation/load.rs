@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -10,15 +12,21 @@ use http::Request;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_rustls::TlsConnector;
 
 use crate::cpu::Used;
+use crate::threads;
 
 /// Requests a second to the good connector.
-pub(crate) const GOOD_PER_SECOND: u32 = 400;
+pub(crate) const GOOD_PER_SECOND: u32 = 1_000;
 const GOOD_CONNECTIONS: u32 = 8;
 /// The neighbour's connections where each carries one request at a time, and their requests a
 /// second.
@@ -29,6 +37,8 @@ const HANGING_CONNECTIONS: usize = 9;
 const HANGING_STREAMS: usize = 64;
 /// Those that are flooded.
 const FLOODED: usize = 4;
+/// What each of them takes where it does not take all it can, in bytes a second.
+const PACED_BYTES_PER_SECOND: u32 = 16 * 1024 * 1024;
 /// How long one that was refused waits before it asks again.
 const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,16 +47,53 @@ const REFUSED_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) enum Trouble {
     None,
     Hangs,
-    Floods,
+    Floods(Pace, Way),
     IsDown,
     NoToken,
     OverRate,
 }
 
+/// How fast a flooded client reads.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Pace {
+    /// As fast as it can.
+    Full,
+    /// [`PACED_BYTES_PER_SECOND`].
+    Bounded,
+}
+
+/// Which way a flood takes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Way {
+    /// Through the gateway.
+    Through,
+    /// From the origin to the client, to tell what the gateway costs from what the machine does.
+    Past,
+}
+
+/// Who listens where.
+#[derive(Clone, Debug)]
+pub(crate) struct Scene {
+    pub(crate) gateway: SocketAddr,
+    /// The neighbour's resource domain.
+    pub(crate) bad: SocketAddr,
+    /// Whom its certificate is signed by.
+    pub(crate) ca_pem: String,
+}
+
 /// The neighbour's load, as long as this lives.
 pub(crate) struct Running {
+    /// Bytes of floods that were read.
+    read: Arc<AtomicU64>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+}
+
+impl Running {
+    /// Bytes of floods that were read so far.
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.read.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Running {
@@ -121,9 +168,13 @@ async fn steadily(
 }
 
 /// Starts the neighbour's load.
-pub(crate) fn trouble(gateway: SocketAddr, trouble: Trouble) -> Running {
+pub(crate) fn trouble(scene: &Scene, trouble: Trouble) -> Running {
     let (stop, stopped) = oneshot::channel::<()>();
+    let read = Arc::new(AtomicU64::new(0));
+    let (scene, counted) = (scene.clone(), Arc::clone(&read));
     let sending = async move {
+        threads::give_way();
+        let gateway = scene.gateway;
         match trouble {
             Trouble::None => {}
             Trouble::Hangs => {
@@ -131,9 +182,10 @@ pub(crate) fn trouble(gateway: SocketAddr, trouble: Trouble) -> Running {
                     tokio::spawn(hang(gateway));
                 }
             }
-            Trouble::Floods => {
+            Trouble::Floods(pace, way) => {
                 for _ in 0..FLOODED {
-                    tokio::spawn(be_flooded(gateway));
+                    let counted = Arc::clone(&counted);
+                    tokio::spawn(be_flooded(scene.clone(), pace, way, counted));
                 }
             }
             Trouble::IsDown => insist(gateway, "down"),
@@ -143,6 +195,7 @@ pub(crate) fn trouble(gateway: SocketAddr, trouble: Trouble) -> Running {
         let _ended = stopped.await;
     };
     Running {
+        read,
         stop: Some(stop),
         thread: Some(on_thread("load-bad", sending)),
     }
@@ -181,10 +234,26 @@ async fn hang(gateway: SocketAddr) {
     std::future::pending().await
 }
 
-async fn be_flooded(gateway: SocketAddr) {
-    let mut sender = http1(gateway).await;
-    let mut answer = sender.send_request(get("floods")).await.unwrap();
-    while let Some(Ok(_)) = answer.frame().await {}
+async fn be_flooded(scene: Scene, pace: Pace, way: Way, counted: Arc<AtomicU64>) {
+    let (mut sender, request) = match way {
+        Way::Through => (http1(scene.gateway).await, get("floods")),
+        Way::Past => (http1_past(&scene).await, get("flood")),
+    };
+    let mut answer = sender.send_request(request).await.unwrap();
+    let began = Instant::now();
+    let mut read = 0;
+    while let Some(Ok(frame)) = answer.frame().await {
+        let bytes = frame.data_ref().map_or(0, Bytes::len) as u64;
+        counted.fetch_add(bytes, Ordering::Relaxed);
+        read += bytes;
+        match pace {
+            Pace::Full => {}
+            Pace::Bounded => {
+                let due = read as f64 / f64::from(PACED_BYTES_PER_SECOND);
+                sleep_until(began + Duration::from_secs_f64(due)).await;
+            }
+        }
+    }
 }
 
 fn get(connector: &str) -> Request<Empty<Bytes>> {
@@ -195,8 +264,31 @@ fn get(connector: &str) -> Request<Empty<Bytes>> {
 }
 
 async fn http1(gateway: SocketAddr) -> http1::SendRequest<Empty<Bytes>> {
-    let tcp = connect(gateway).await;
-    let (sender, connection) = http1::handshake(TokioIo::new(tcp)).await.unwrap();
+    speak(TokioIo::new(connect(gateway).await)).await
+}
+
+/// To the neighbour's resource domain itself.
+async fn http1_past(scene: &Scene) -> http1::SendRequest<Empty<Bytes>> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(scene.ca_pem.as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::IpAddress(scene.bad.ip().into());
+    let tcp = connect(scene.bad).await;
+    let connector = TlsConnector::from(Arc::new(config));
+    speak(TokioIo::new(connector.connect(name, tcp).await.unwrap())).await
+}
+
+async fn speak<S>(stream: TokioIo<S>) -> http1::SendRequest<Empty<Bytes>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     sender
 }

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::thread;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -26,6 +25,8 @@ use tokio_rustls::TlsAcceptor;
 const ANSWER_BYTES: usize = 1024;
 /// The pieces of the flood, in bytes.
 const FLOOD_BYTES: usize = 64 * 1024;
+/// The thread of the one that is not well.
+const NEIGHBOUR: &str = "origin-bad";
 
 /// Where they listen.
 pub(crate) struct Origins {
@@ -75,7 +76,7 @@ impl Origins {
         let down = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         Self {
             good: serve("origin-good", acceptor.clone()),
-            bad: serve("origin-bad", acceptor),
+            bad: serve(NEIGHBOUR, acceptor),
             down: down.local_addr().unwrap(),
             ca_pem: ca.pem(),
         }
@@ -97,7 +98,7 @@ fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
 }
 
 /// Serves on a thread of its own, and says where.
-fn serve(thread: &str, acceptor: TlsAcceptor) -> SocketAddr {
+fn serve(thread: &'static str, acceptor: TlsAcceptor) -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -107,9 +108,14 @@ fn serve(thread: &str, acceptor: TlsAcceptor) -> SocketAddr {
             tokio::spawn(converse(tcp, acceptor.clone()));
         }
     };
-    thread::Builder::new()
+    std::thread::Builder::new()
         .name(thread.to_owned())
-        .spawn(move || super::load::runtime().block_on(serving))
+        .spawn(move || {
+            if thread == NEIGHBOUR {
+                super::threads::give_way();
+            }
+            super::load::runtime().block_on(serving);
+        })
         .unwrap();
     address
 }
