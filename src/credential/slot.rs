@@ -33,6 +33,9 @@ use crate::clock::Clock;
 use crate::config::Tokens;
 use crate::metrics::CacheOutcome;
 
+/// How long no token is dropped after a new one fared no better than the one before.
+const VAIN_PAUSE: Duration = Duration::from_secs(10);
+
 /// Makes one fetch; the slot sees to it that no two run at once.
 pub(super) type Fetch =
     Box<dyn Fn() -> BoxFuture<'static, Result<Token, TokenError>> + Send + Sync>;
@@ -248,7 +251,8 @@ impl TokenSlot {
         match held.filter(|token| token.is_fresh(now)) {
             Some(token) if token.mark() == mark => {
                 let refused = work.admits(now).is_err();
-                if refused || now.monotonic() < work.rejections.free_at() {
+                let free_at = work.rejections.free_at().max(work.vain_until);
+                if refused || now.monotonic() < free_at {
                     return false;
                 }
                 work.rejections.note(now.monotonic());
@@ -259,6 +263,11 @@ impl TokenSlot {
             Some(_) => true,
             None => work.admits(now).is_ok(),
         }
+    }
+
+    /// See [`Source::replaced_in_vain`](super::Source::replaced_in_vain).
+    pub(super) fn replaced_in_vain(&self) {
+        self.lock().vain_until = self.now().deadline(VAIN_PAUSE);
     }
 
     /// The slot's connector was replaced or removed: nothing is fetched ahead any more, and what

@@ -132,6 +132,16 @@ impl Source {
         }
     }
 
+    /// A request was rejected with a new token as it was with the one before, so that it is not the
+    /// token that the origin minds: for a while none is dropped for the origin's word. One resource
+    /// that nobody may see must not cost all other flows their token.
+    pub fn replaced_in_vain(&self) {
+        match self {
+            Self::Fixed(_) => {}
+            Self::Token(slot) => slot.replaced_in_vain(),
+        }
+    }
+
     /// What the token slot holds; `None` where no token is involved.
     pub fn state(&self) -> Option<TokenState> {
         match self {

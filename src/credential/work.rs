@@ -28,6 +28,8 @@ pub(super) struct Work {
     pub(super) flight: Option<Flight>,
     pub(super) memory: Memory,
     pub(super) rejections: Minute,
+    /// Until when what origins say of tokens is not believed, on the monotonic clock.
+    pub(super) vain_until: Duration,
     /// Looks at the slot when its time has come.
     pub(super) timer: Option<AbortHandle>,
     /// Nothing is fetched ahead any more.
@@ -68,6 +70,7 @@ impl Work {
             flight: None,
             memory: Memory::new(per_minute_max),
             rejections: Minute::new(per_minute_max),
+            vain_until: Duration::ZERO,
             timer: None,
             retired: false,
         }

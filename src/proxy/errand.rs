@@ -191,21 +191,26 @@ impl Errand<'_> {
     /// Why there should be another attempt, if there should.
     async fn next(&self, outcome: &mut Outcome, tried: &mut Tried, again: &Again) -> Option<Next> {
         match outcome {
-            Ok(answer) => match self.is_rejected(answer, tried).await {
-                true => self.replace_token(tried, again),
-                false => self.after_status(answer, tried, again),
-            },
+            Ok(answer) => {
+                let rejected = self.is_rejected(answer, tried).await;
+                if rejected && !tried.replaced {
+                    return self.replace_token(tried, again);
+                }
+                if rejected {
+                    self.permit.entry().source.replaced_in_vain();
+                }
+                self.after_status(answer, tried, again)
+            }
             Err(failure) => self.after_failure(failure.standing, tried, again),
         }
     }
 
-    /// Whether the origin rejects the token. What it says of a second one is the flow's to see.
+    /// Whether the origin rejects the token.
     async fn is_rejected(&self, answer: &mut Answer, tried: &Tried) -> bool {
         let connector = &self.permit.entry().connector;
         let expired_on = &connector.recovery.expired_on;
         let limit = connector.upstream.response_head_timeout;
-        let asks = tried.token.is_some() && !tried.replaced;
-        asks && expired::says_so(&mut answer.response, expired_on, limit).await
+        tried.token.is_some() && expired::says_so(&mut answer.response, expired_on, limit).await
     }
 
     /// Drops the rejected token, whether this request can be sent again or only later ones profit.

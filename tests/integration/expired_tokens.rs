@@ -82,6 +82,24 @@ async fn an_origin_that_rejects_every_token_gets_each_request_twice_at_most() {
 }
 
 #[tokio::test]
+async fn what_nobody_may_see_costs_the_others_no_token() {
+    let room = Expiring::plain(Protocols::Http1).await;
+    room.taken.only(0);
+    assert_eq!(room.gateway.get("/c/x").await.status, 401);
+    assert_eq!(room.credentials(), [OLD, NEW]);
+
+    for _ in 0..5 {
+        assert_eq!(room.gateway.get("/c/x").await.status, 401);
+    }
+
+    // A new token had fared no better, so that none is dropped for it.
+    assert_eq!(room.credentials()[2..], [NEW; 5]);
+    assert_eq!(room.authority.count(), 2);
+    room.taken.only(2);
+    assert_eq!(room.gateway.get("/c/x").await.status, 200);
+}
+
+#[tokio::test]
 async fn late_rejections_of_one_old_token_cost_one_token_request() {
     const FLOWS: usize = 40;
     for protocols in BOTH {
