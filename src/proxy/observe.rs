@@ -193,6 +193,10 @@ impl Observation {
         self.status = Some(row.status);
         self.reason = Some(row.name);
         self.error = Some(logging::with_sources(refusal).into());
+        // An HTTP/2 origin that has begun to answer may still be taking it.
+        if let Some(upload) = &self.upload {
+            upload.abandon();
+        }
     }
 
     /// The answer broke off.

@@ -306,6 +306,36 @@ async fn an_answer_over_the_connectors_limit_by_its_length_is_refused() {
 }
 
 #[tokio::test]
+async fn an_upload_ends_with_the_refusal_of_its_answer() {
+    // The origin answers early, and would take the rest of the request all the same.
+    let (end, mut ends) = mpsc::unbounded_channel();
+    let handler = origin::scripted(move |mut exchange| {
+        let end = end.clone();
+        async move {
+            tokio::spawn(async move { end.send(exchange.finish().await.progress) });
+            Answer::status(200).body(vec![7; 1024])
+        }
+    });
+    let scene = Scene::start(Plan {
+        protocols: Protocols::Http2,
+        connector: &["response_body_bytes_max: 1023"],
+        ..Plan::answering(handler)
+    })
+    .await;
+    let mut client = client(&scene, Protocols::Http1).await;
+    let (pen, body) = Outgoing::streamed();
+    pen.try_write("one ");
+
+    let answered = client.call("POST", "/orders/x", &[], body).await;
+
+    let expected = (502, "response-too-large".to_owned());
+    assert_eq!(refusal(&answered), expected);
+    let ended = within("the upload's end", ends.recv()).await;
+    assert_eq!(ended, Some(Progress::BrokenOff));
+    drop(pen);
+}
+
+#[tokio::test]
 async fn an_answer_that_grows_over_the_connectors_limit_breaks_off_and_never_looks_whole() {
     for (flow, upstream) in [
         (Protocols::Http1, Protocols::Http1),
