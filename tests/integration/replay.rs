@@ -262,3 +262,26 @@ async fn an_attempt_that_has_lost_its_body_ends_though_its_origin_goes_on_readin
     let response = within("an answer", flow).await.unwrap().unwrap();
     assert_eq!(Answered::read(response).await.unwrap().text(), "one two");
 }
+
+#[tokio::test]
+async fn what_is_masked_is_the_token_that_the_answered_attempt_carried() {
+    for protocols in BOTH {
+        let room = Expiring::start(protocols, ("", "scrub: all"), |taken| {
+            origin::whole(move |request| {
+                let token = request.field("authorization").unwrap();
+                let status = if taken.accepts(request) { 200 } else { 401 };
+                Answer::text(token)
+                    .with_status(status)
+                    .field("x-echo", token)
+            })
+        })
+        .await;
+
+        let answered = room.client().await.call("POST", "/c/x", &[], "x").await;
+
+        assert_eq!(answered.status, 200);
+        assert_eq!(room.credentials(), [OLD, NEW]);
+        assert_eq!(answered.text(), "Bearer *******", "{protocols:?}");
+        assert_eq!(answered.field("x-echo"), Some("Bearer *******"));
+    }
+}
