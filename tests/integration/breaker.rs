@@ -79,6 +79,17 @@ async fn an_origin_that_says_it_is_not_there_is_left_alone_and_others_are_served
 }
 
 #[tokio::test]
+async fn a_request_that_is_tried_again_stops_when_the_breaker_opens() {
+    let keys = format!("{TWO}, retry: {{ statuses: [503], attempts: 5 }}");
+    let failing = whole(|_| Answer::status(503).field("retry-after", "0"));
+    let scene = Neighbours::start(&keys, failing).await;
+
+    assert_eq!(scene.get().await.status, 503);
+
+    assert_eq!(scene.origin.tally().heads, 2);
+}
+
+#[tokio::test]
 async fn what_an_application_says_opens_no_breaker() {
     for status in [200, 301, 400, 401, 403, 404, 409, 429, 500, 501, 505] {
         let scene = Neighbours::start(TWO, Status::new(status).handler()).await;
