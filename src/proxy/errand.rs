@@ -31,6 +31,7 @@ use super::forward::{self, Answer, Failure, Standing, UNSENT_RETRIES_MAX};
 use super::kept::Again;
 use super::observe::Observation;
 use super::outbound::{Outbound, Upload, UploadState};
+use super::pool::Supply;
 use super::retry;
 use super::rewrite::{self, Injected};
 use super::scrub;
@@ -75,6 +76,7 @@ type Outcome = Result<Answer, Failure>;
 struct Next {
     cause: RetryCause,
     pause: Duration,
+    supply: Supply,
 }
 
 /// What was tried so far.
@@ -98,6 +100,7 @@ impl Errand<'_> {
         &self,
         obtained: Obtained,
         body: Outbound,
+        supply: Supply,
         observation: &mut Observation,
     ) -> Outcome {
         let mask = scrub::mask(&obtained.credential, &self.permit.entry().connector);
@@ -109,7 +112,7 @@ impl Errand<'_> {
         };
         let request = rewrite::rewrite(self.flow, self.permit, injected, body);
         observation.forwarding();
-        let outcome = forward::forward(self.worker, self.permit, request).await;
+        let outcome = forward::forward(self.worker, self.permit, supply, request).await;
         observation.attempted(&outcome);
         outcome.map(|answer| Answer { mask, ..answer })
     }
@@ -183,7 +186,7 @@ impl Errand<'_> {
             tried.token = obtained.token;
             // Whatever of the answer is still on its way ends here.
             drop(outcome);
-            outcome = self.send(obtained, body, observation).await;
+            outcome = self.send(obtained, body, next.supply, observation).await;
         }
         outcome
     }
@@ -221,6 +224,7 @@ impl Errand<'_> {
         (another && again.is_possible()).then_some(Next {
             cause: RetryCause::Token,
             pause: Duration::ZERO,
+            supply: Supply::Any,
         })
     }
 
@@ -238,14 +242,20 @@ impl Errand<'_> {
     }
 
     fn after_failure(&self, standing: Standing, tried: &mut Tried, again: &Again) -> Option<Next> {
-        let at_once = |cause| Next {
+        let at_once = |cause, supply| Next {
             cause,
             pause: Duration::ZERO,
+            supply,
+        };
+        // Where two connections have ended, all others that lie idle may have too.
+        let after_orphan = match tried.unanswered {
+            0 => Supply::Any,
+            _ => Supply::New,
         };
         let idempotent = retry::is_idempotent(self.permit.method());
         let at_once = match standing {
-            Standing::Untouched => Some(at_once(RetryCause::Unsent)),
-            Standing::Orphaned if idempotent => Some(at_once(RetryCause::Connection)),
+            Standing::Untouched => Some(at_once(RetryCause::Unsent, Supply::Any)),
+            Standing::Orphaned if idempotent => Some(at_once(RetryCause::Connection, after_orphan)),
             Standing::Orphaned | Standing::Disconnected => None,
             Standing::Final => return None,
         };
@@ -292,7 +302,11 @@ impl Errand<'_> {
         };
         let pause = asked.unwrap_or_else(own);
         tried.pauses += 1;
-        Some(Next { cause, pause })
+        Some(Next {
+            cause,
+            pause,
+            supply: Supply::Any,
+        })
     }
 
     async fn pause(&self, pause: Duration) {

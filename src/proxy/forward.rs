@@ -20,7 +20,7 @@ use super::authorize::Permit;
 use super::error::Refusal;
 use super::lease::Lease;
 use super::outbound::{Outbound, Upload, UploadState};
-use super::pool::{self, CheckoutError};
+use super::pool::{self, CheckoutError, Supply};
 use super::rewrite;
 use super::upgrade;
 use super::worker::Worker;
@@ -73,10 +73,12 @@ impl Failure {
     }
 }
 
-/// Sends `request` to the origin that `permit` names and awaits its answer's head.
+/// Sends `request` to the origin that `permit` names, over a connection out of `supply`, and awaits
+/// its answer's head.
 pub(crate) async fn forward(
     worker: &Arc<Worker>,
     permit: &Permit,
+    supply: Supply,
     mut request: Request<Outbound>,
 ) -> Result<Answer, Failure> {
     let entry = permit.entry();
@@ -85,9 +87,10 @@ pub(crate) async fn forward(
     let upgrade = permit.upgrade().filter(|_| request.body().is_end_stream());
     let mut retries = 0;
     loop {
-        let lease = match upgrade {
-            None => pool::checkout(worker, entry).await,
-            Some(_) => Box::pin(pool::checkout_alone(worker, entry)).await,
+        let lease = match (upgrade, supply) {
+            (None, Supply::Any) => pool::checkout(worker, entry).await,
+            (None, Supply::New) => Box::pin(pool::checkout_new(worker, entry)).await,
+            (Some(_), _) => Box::pin(pool::checkout_alone(worker, entry)).await,
         };
         let mut lease = lease.map_err(|error| not_connected(error, entry))?;
         address(&mut request, entry, lease.protocol()).map_err(Failure::last)?;

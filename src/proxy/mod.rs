@@ -72,6 +72,7 @@ use error::Refusal;
 use meter::Meter;
 use observe::Observation;
 use outbound::Outbound;
+use pool::Supply;
 use relay::Relay;
 use respond::Carried;
 use rewrite::Via;
@@ -207,7 +208,7 @@ async fn carry(
         permit: &permit,
         flow: &flow,
     };
-    let outcome = errand.send(obtained, body, observation).await;
+    let outcome = errand.send(obtained, body, Supply::Any, observation).await;
     let answer = errand.settle(outcome, token, again, observation).await?;
     admit::check_answer(answer.response.body(), permit.entry())?;
     Ok(Some(Carried {

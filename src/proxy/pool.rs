@@ -57,6 +57,15 @@ pub(super) struct Idle {
     pub(super) _gauge: Gauge,
 }
 
+/// Which connections will do for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Supply {
+    /// Whatever is there.
+    Any,
+    /// One that is dialled for it: what lies in the pool has proved dead.
+    New,
+}
+
 /// Why no connection could be had.
 #[derive(Debug)]
 pub(crate) enum CheckoutError {
@@ -78,12 +87,34 @@ pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Leas
     Ok(Lease::new(carrier, entry, worker))
 }
 
+/// Dials a connection for `entry`'s origin, whatever lies in the pool.
+pub(crate) async fn checkout_new(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+) -> Result<Lease, CheckoutError> {
+    let (permit, left) = make_room(worker, entry).await?;
+    let carrier = dial(worker, entry, permit, left).await?;
+    Ok(Lease::new(carrier, entry, worker))
+}
+
 /// Dials a connection for one request alone, over HTTP/1.1 whatever the origin prefers. It is never
 /// lent to another request, however this one ends.
 pub(crate) async fn checkout_alone(
     worker: &Arc<Worker>,
     entry: &Entry,
 ) -> Result<Lease, CheckoutError> {
+    let (permit, left) = make_room(worker, entry).await?;
+    let dialed = reach(worker, entry, &entry.upstream.tls.without_http2(), left).await?;
+    let opened = open_alone(worker, entry, dialed, permit).await;
+    let opened = opened.map_err(|error| not_spoken(entry, error))?;
+    Ok(Lease::alone(opened, entry, worker))
+}
+
+/// Waits for the right to open a connection, and says what is left of `upstream.connect` then.
+async fn make_room(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+) -> Result<(ConnectionPermit, Duration), CheckoutError> {
     let began = worker.clock().monotonic();
     let limits = &entry.connector.upstream;
     let look = || {
@@ -99,11 +130,7 @@ pub(crate) async fn checkout_alone(
         return Err(CheckoutError::NoneFree);
     };
     let took = worker.clock().monotonic().saturating_sub(began);
-    let left = limits.connect_timeout.saturating_sub(took);
-    let dialed = reach(worker, entry, &entry.upstream.tls.without_http2(), left).await?;
-    let opened = open_alone(worker, entry, dialed, permit).await;
-    let opened = opened.map_err(|error| not_spoken(entry, error))?;
-    Ok(Lease::alone(opened, entry, worker))
+    Ok((permit, limits.connect_timeout.saturating_sub(took)))
 }
 
 /// Closes the connection that lies idle longest on `entry`'s account, if there is one.

@@ -101,6 +101,44 @@ async fn an_idempotent_request_survives_a_used_connection_that_ends_under_it() {
 }
 
 #[tokio::test]
+async fn a_request_gets_through_to_a_healthy_origin_however_many_used_connections_are_dead() {
+    let (_stage, raw, gateway) = raw(Protocols::Http1, &[]).await;
+    let mut kept = Vec::new();
+    let flows: Vec<_> = (0..6).map(|_| call(&gateway, "GET", "")).collect();
+    for _ in 0..6 {
+        let mut origin = raw.accept().await;
+        origin.message(Kind::Request).await.unwrap();
+        kept.push(origin);
+    }
+    for origin in &mut kept {
+        origin.write(OK).await;
+    }
+    for flow in flows {
+        assert_eq!(within("an answer", flow).await.unwrap().status, 200);
+    }
+    let idle = |count: f64| count == 6.0;
+    gateway
+        .until_sample("attache_upstream_connections", &[("state", "idle")], idle)
+        .await;
+
+    // Each of them ends as the request comes, as behind a load balancer that was replaced.
+    let dying: Vec<_> = kept
+        .into_iter()
+        .map(|mut origin| {
+            tokio::spawn(async move { origin.message(Kind::Request).await.map(drop) })
+        })
+        .collect();
+    let flow = call(&gateway, "GET", "");
+    let mut fresh = raw.accept().await;
+    fresh.message(Kind::Request).await.unwrap();
+    fresh.write(OK).await;
+
+    assert_eq!(within("the flow", flow).await.unwrap().status, 200);
+    assert_eq!(retries(&gateway, "connection").await, 2.0);
+    dying.iter().for_each(tokio::task::JoinHandle::abort);
+}
+
+#[tokio::test]
 async fn a_request_that_is_not_idempotent_reaches_an_origin_once() {
     // RFC 9110 §9.2.2: the origin may have acted on it before its connection ended.
     for (method, body) in [("POST", "content"), ("POST", ""), ("PATCH", "content")] {
