@@ -261,8 +261,11 @@ mod tests {
         assert!(refused(400, Some("invalid_grant")));
         assert!(refused(400, None));
         assert!(!refused(401, Some("invalid_client")));
-        assert!(!refused(429, None));
-        assert!(!refused(503, None));
+        for says_nothing in [408, 425, 429, 503] {
+            for code in [None, Some("invalid_grant")] {
+                assert!(!refused(says_nothing, code), "{says_nothing} {code:?}");
+            }
+        }
         assert!(!TokenError::Empty.refuses_the_grant());
     }
 }

@@ -57,9 +57,16 @@ impl Rejection {
         }
     }
 
-    /// A busy or failing server says nothing about the request, whatever else its answer says.
+    /// A busy or failing server says nothing about the request, whatever else its answer says. Nor
+    /// does one that did not get it in time (RFC 9110 §15.5.9), would not take it so early (RFC 8470
+    /// §5.2) or had too many (RFC 6585 §4).
     pub(super) fn is_about_the_request(&self) -> bool {
-        self.status.is_client_error() && self.status != StatusCode::TOO_MANY_REQUESTS
+        let says_nothing = [
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::TOO_EARLY,
+            StatusCode::TOO_MANY_REQUESTS,
+        ];
+        self.status.is_client_error() && !says_nothing.contains(&self.status)
     }
 
     /// Whether the client and its grant have to change before another request can succeed.
