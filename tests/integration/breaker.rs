@@ -13,9 +13,12 @@ use crate::support::body::Outgoing;
 use crate::support::client::Client;
 use crate::support::connector::{connector_with, connectors};
 use crate::support::gateway::Running;
+use crate::support::message::Kind;
 use crate::support::neighbours::{Neighbours, told};
-use crate::support::origin::{Handler, Origin, scripted, whole};
+use crate::support::origin::{Handler, Origin, Setup, scripted, whole};
+use crate::support::raw::RawOrigin;
 use crate::support::stage::Stage;
+use crate::support::tls::Protocols;
 use crate::support::wire::Wire;
 use crate::support::within;
 
@@ -117,7 +120,7 @@ async fn an_origin_that_cannot_be_reached_or_does_not_answer_is_left_alone() {
     let untrusted = crate::support::pki::Ca::new("untrusted");
     let stranger = Origin::plain(&untrusted.server(&[])).await;
     let silent = scripted(|_| pending::<Answer>());
-    let silent = Origin::start(crate::support::origin::Setup::new(&stage.server()), silent).await;
+    let silent = Origin::start(Setup::new(&stage.server()), silent).await;
     for (url, more, expected) in [
         (
             format!("https://localhost:{port}/"),
@@ -179,6 +182,49 @@ async fn what_a_flow_is_to_blame_for_opens_no_breaker() {
         .until_gauge("attache_connector_requests_in_flight", 0.0)
         .await;
     assert_eq!(scene.get().await.status, 200);
+}
+
+#[tokio::test]
+async fn a_used_connection_that_ends_under_a_request_says_nothing_to_the_breaker() {
+    let stage = Stage::new();
+    let setup = Setup {
+        protocols: Protocols::Http1,
+        ..Setup::new(&stage.server())
+    };
+    let raw = RawOrigin::start(setup).await;
+    let keys = "breaker: { failures: 1 }";
+    let own = connectors(&[connector_with("orders", &raw.url("/"), "none", keys)]);
+    let gateway = Running::start(&stage, &own).await;
+    let mut client = Client::http1(gateway.flows()).await;
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+    let (used, mut origin) = tokio::join!(client.get("/orders/x"), async {
+        let mut origin = raw.accept().await;
+        origin.message(Kind::Request).await.unwrap();
+        origin.write(ok).await;
+        origin
+    });
+    assert_eq!(used.status, 200);
+    let idle = [("state", "idle")];
+    let connections = "attache_upstream_connections";
+    gateway
+        .until_sample(connections, &idle, |count| count > 0.0)
+        .await;
+
+    let (ended, _) = tokio::join!(client.call("POST", "/orders/x", &[], ""), async move {
+        origin.message(Kind::Request).await.map(drop)
+    });
+    let (next, _kept) = tokio::join!(client.get("/orders/x"), async {
+        let mut origin = raw.accept().await;
+        origin.message(Kind::Request).await.unwrap();
+        origin.write(ok).await;
+        origin
+    });
+
+    assert_eq!(
+        (ended.status.as_u16(), &*ended.reason()),
+        (502, "origin-unreachable")
+    );
+    assert_eq!(next.status, 200, "{}", next.text());
 }
 
 #[tokio::test]
