@@ -313,9 +313,18 @@ impl Shared {
 
     pub(super) fn is_over(&self, now: Duration) -> bool {
         let idle_since = Duration::from_millis(self.idle_since_ms.load(Ordering::Acquire));
-        let carries_nothing = self.streams.load(Ordering::Acquire) == 0;
         self.sender.is_closed()
-            || (carries_nothing && (self.is_unfit() || !self.link.is_usable(now, idle_since)))
+            || (self.carries_nothing()
+                && (self.is_unfit() || !self.link.is_usable(now, idle_since)))
+    }
+
+    /// Whether it is open on `owner`'s account and carries nothing.
+    pub(super) fn is_unused_by(&self, owner: &Arc<ConnectorState>) -> bool {
+        Arc::ptr_eq(&self.link.owner, owner) && self.carries_nothing()
+    }
+
+    fn carries_nothing(&self) -> bool {
+        self.streams.load(Ordering::Acquire) == 0
     }
 
     fn is_unfit(&self) -> bool {

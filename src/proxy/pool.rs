@@ -133,7 +133,7 @@ async fn make_room(
     Ok((permit, limits.connect_timeout.saturating_sub(took)))
 }
 
-/// Closes the connection that lies idle longest on `entry`'s account, if there is one.
+/// Closes a connection that lies idle on `entry`'s account, if there is one.
 fn close_idle(worker: &Arc<Worker>, entry: &Entry) {
     let lane = entry.upstream.pool;
     let closed = worker.pool.close_idle(lane, &entry.state);
@@ -279,19 +279,26 @@ impl Pool {
         lanes.entry(idle.link.pool).or_default().idle.push(idle);
     }
 
-    /// Closes the connection of `lane` that lies idle longest on `owner`'s account, if there is one.
+    /// Closes a connection of `lane` that lies idle on `owner`'s account, if there is one: over
+    /// HTTP/1.1 the one that does so longest.
     fn close_idle(&self, lane: PoolId, owner: &Arc<ConnectorState>) -> bool {
         let mut lanes = self.lock();
         let Some(lane) = lanes.get_mut(&lane) else {
             return false;
         };
         let owned = |idle: &Idle| Arc::ptr_eq(&idle.link.owner, owner);
-        let Some(oldest) = lane.idle.iter().position(owned) else {
-            return false;
-        };
-        lane.idle.remove(oldest);
-        self.idle.fetch_sub(1, Ordering::Relaxed);
-        true
+        if let Some(oldest) = lane.idle.iter().position(owned) {
+            lane.idle.remove(oldest);
+            self.idle.fetch_sub(1, Ordering::Relaxed);
+            return true;
+        }
+        // Under the lock nothing joins it any more.
+        let unused = |shared: &Arc<Shared>| shared.is_unused_by(owner);
+        let unused = lane.shared.iter().position(unused);
+        unused.is_some_and(|unused| {
+            lane.shared.remove(unused);
+            true
+        })
     }
 
     /// Makes room: the connection that lay idle longest goes.

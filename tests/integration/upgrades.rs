@@ -336,24 +336,28 @@ async fn extended_connect_is_refused_as_connect_is() {
 
 #[tokio::test]
 async fn an_upgrade_takes_the_place_of_an_idle_connection() {
-    let plan = Plan {
-        connector: &[
-            ALLOWED,
-            "upstream: { connections_max: 1, connect: 500ms, http2: off }",
-        ],
-        ..allowing(Protocols::Http1)
-    };
-    let scene = Scene::start(plan).await;
-    let mut wire = Wire::plain(scene.gateway.flows()).await;
-    wire.write("GET /orders/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        .await;
-    wire.answer().await;
+    for (protocols, before) in [
+        (Protocols::Http1, Version::HTTP_11),
+        (Protocols::Both, Version::HTTP_2),
+    ] {
+        let plan = Plan {
+            connector: &[ALLOWED, "upstream: { connections_max: 1, connect: 5s }"],
+            ..allowing(protocols)
+        };
+        let scene = Scene::start(plan).await;
+        let mut wire = Wire::plain(scene.gateway.flows()).await;
+        wire.write("GET /orders/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            .await;
+        wire.answer().await;
 
-    wire.write(ASK).await;
-    assert_eq!(wire.answer().await.status(), 200);
-    scene.origin.until(|tally| tally.closed == 2).await;
+        wire.write(ASK).await;
+        assert_eq!(wire.answer().await.status(), 200, "{protocols:?}");
+        scene.origin.until(|tally| tally.closed == 2).await;
 
-    assert_eq!(scene.origin.tally().accepted, 2);
+        assert_eq!(scene.origin.tally().accepted, 2);
+        let versions = scene.origin.requests().into_iter().map(|it| it.version);
+        assert_eq!(versions.collect::<Vec<_>>(), [before, Version::HTTP_11]);
+    }
 }
 
 #[tokio::test]
