@@ -49,6 +49,7 @@ mod reload_settings;
 mod replay;
 mod resolving;
 mod retries;
+mod retries_http2;
 mod scrubbing;
 mod separation;
 mod serve;

@@ -34,6 +34,7 @@ pub(crate) mod origin;
 pub(crate) mod passage;
 pub(crate) mod pki;
 pub(crate) mod raw;
+pub(crate) mod resending;
 pub(crate) mod sample;
 pub(crate) mod scene;
 pub(crate) mod stage;
