@@ -314,6 +314,31 @@ async fn retries_are_held_to_their_budget() {
 }
 
 #[tokio::test]
+async fn every_request_earns_its_part_of_the_budget() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let handler = origin::whole(move |_| {
+        let nth = asked.fetch_add(1, Ordering::SeqCst);
+        // A hundred that need no other attempt, then every other one does.
+        match nth >= 100 && nth.is_multiple_of(2) {
+            true => Answer::status(503).field(NOW.0, NOW.1),
+            false => Answer::text("ok"),
+        }
+    });
+    let (scene, _turned) = Scene::start_turned(Plan {
+        connector: &["retry: { statuses: [503], attempts: 2, budget_percent: 20 }"],
+        ..Plan::answering(handler)
+    })
+    .await;
+    let mut client = Client::http1(scene.gateway.flows()).await;
+    for _ in 0..115 {
+        assert_eq!(client.get("/orders/x").await.status, 200);
+    }
+
+    // Ten would be allowed to a connector without requests.
+    assert_eq!(retries(&scene.gateway, "status").await, 15.0);
+}
+
+#[tokio::test]
 async fn a_connection_that_does_not_come_about_is_tried_again_where_the_connector_says_so() {
     for (method, sent_again) in [("GET", 2.0), ("POST", 0.0)] {
         let retry = ["retry: { attempts: 3 }"];
