@@ -1,6 +1,8 @@
 //! What a reload does to tokens: an edited connector never serves an old one, an unedited one keeps
 //! what it has.
 
+use attache::gateway::ReloadError;
+
 use crate::support::connector::{connector, oauth2, with_secret};
 use crate::support::gateway;
 use crate::support::stage::Stage;
@@ -112,6 +114,35 @@ async fn an_unedited_connector_keeps_its_token_across_reloads() {
 
     assert_eq!(after, "Bearer token-1");
     assert_eq!(room.authority.count(), 1);
+    room.gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_reload_that_fails_half_way_leaves_nothing_for_the_next_to_find() {
+    let stage = Stage::new();
+    let room = TokenRoom::new(&stage, with_secret).await;
+    let (url, token_url) = (room.origin.url("/"), room.authority.token_url());
+    let kept = connector("kept", &url, &with_secret(&token_url));
+    reload(&room, &stage, &format!("{}{kept}", room.own()));
+    room.credential().await;
+    assert_eq!(room.gateway.get("/kept/x").await.status, 200);
+
+    // It trusts no authorization server, edits `c`, and ends with what TLS refuses; reading finds
+    // that first, so it is put in behind it.
+    let edited = room.own().replace("client-secret", "new-secret");
+    let last = connector("z", &url, "none");
+    let nobody = "trust: { allow_addresses: [127.0.0.0/8, \"::1\"] }";
+    let failing = format!("{nobody}\n{edited}{kept}{last}");
+    let mut failing = stage.config(&failing).unwrap();
+    let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    failing.connectors.last_mut().unwrap().ca_bundle = Some(bad.into());
+    let failed = room.gateway.reload(Ok(failing)).unwrap_err();
+    assert!(matches!(failed, ReloadError::Publish(_)), "{failed:?}");
+    reload(&room, &stage, &format!("{edited}{kept}"));
+
+    assert_eq!(room.credential().await, "Bearer token-3", "under old trust");
+    assert_eq!(room.gateway.get("/kept/x").await.status, 200);
+    assert_eq!(room.authority.count(), 3, "`kept` has its token still");
     room.gateway.drain().await;
 }
 
