@@ -34,7 +34,7 @@ const BAD_CONNECTIONS: u32 = 16;
 const BAD_PER_SECOND: u32 = 800;
 /// The neighbour's requests that hang: more than its connector takes, over HTTP/2.
 const HANGING_CONNECTIONS: usize = 9;
-const HANGING_STREAMS: usize = 64;
+const HANGING_STREAMS: u32 = 64;
 /// Those that are flooded.
 const FLOODED: usize = 4;
 /// What each of them takes where it does not take all it can, in bytes a second.
@@ -217,9 +217,12 @@ async fn hang(gateway: SocketAddr) {
         .await
         .unwrap();
     tokio::spawn(connection);
-    for _ in 0..HANGING_STREAMS {
+    for turn in 0..HANGING_STREAMS {
         let mut sender = sender.clone();
+        // Flows do not ask in step.
+        let first = REFUSED_PAUSE * turn / HANGING_STREAMS;
         tokio::spawn(async move {
+            sleep(first).await;
             loop {
                 let mut request = get("hangs");
                 *request.uri_mut() = format!("http://{gateway}/hangs/x").parse().unwrap();

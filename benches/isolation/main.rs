@@ -38,6 +38,8 @@ const ROUND: Duration = Duration::from_millis(500);
 const TRIED_FOR_ONE: usize = 4;
 /// How long everything may begin, or calm down, before a round is looked at and after it.
 const PAUSE: Duration = Duration::from_millis(100);
+/// How long the neighbour's trouble has lasted when a round begins: its connections are made.
+const SETTLED: Duration = Duration::from_millis(400);
 
 const TROUBLES: [(&str, Trouble); 9] = [
     ("nothing", Trouble::None),
@@ -128,7 +130,7 @@ fn alternate(scene: &Scene, trouble: Trouble, pairs: usize) -> Vec<(Round, Round
 
 fn round(scene: &Scene, trouble: Trouble) -> Round {
     let trouble = load::trouble(scene, trouble);
-    thread::sleep(PAUSE);
+    thread::sleep(SETTLED);
     let (before, read_before) = (Used::now(), trouble.bytes_read());
     let (took, after) = load::good(scene.gateway, ROUND);
     let flooded = trouble.bytes_read() - read_before;
