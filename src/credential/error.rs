@@ -194,29 +194,10 @@ impl TokenError {
     }
 
     fn rejection(&self) -> Option<&Rejection> {
-        match self {
-            Self::Rejected(rejection) => Some(rejection),
-            Self::Identity(_)
-            | Self::Assertion(_)
-            | Self::ReservedParameter { .. }
-            | Self::ReservedField { .. }
-            | Self::Unwritable
-            | Self::Dial(_)
-            | Self::Broken(_)
-            | Self::TimedOut { .. }
-            | Self::Redirected { .. }
-            | Self::UnexpectedStatus { .. }
-            | Self::NotHttp(_)
-            | Self::Encoded
-            | Self::TooLong { .. }
-            | Self::TooDeep { .. }
-            | Self::Empty
-            | Self::NotATokenResponse { .. }
-            | Self::ForeignTokenType
-            | Self::IllegalToken
-            | Self::StillFetching { .. }
-            | Self::Abandoned => None,
+        if let Self::Rejected(rejection) = self {
+            return Some(rejection);
         }
+        None
     }
 }
 

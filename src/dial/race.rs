@@ -122,12 +122,14 @@ mod tests {
         let open_address = open.local_addr()?;
         let (alone, several) = ([silent], [silent, silent, open_address]);
 
-        let stream = tokio::select! {
-            biased;
-            ended = connect(&alone) => panic!("the silent address spoke: {ended:?}"),
-            stream = connect(&several) => stream,
-            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("nobody was connected to"),
+        let racing = async {
+            tokio::select! {
+                biased;
+                ended = connect(&alone) => panic!("the silent address spoke: {ended:?}"),
+                stream = connect(&several) => stream,
+            }
         };
+        let stream = tokio::time::timeout(Duration::from_secs(30), racing).await?;
 
         let stream = stream.map_err(|(_, error)| error)?;
         assert_eq!(stream.peer_addr()?, open_address);

@@ -2,10 +2,10 @@
 
 use crate::support::answer::Answer;
 use crate::support::authority::Authority;
-use crate::support::body::{Outgoing, Pen};
+use crate::support::body::Outgoing;
 use crate::support::client::Client;
 use crate::support::gateway::{Running, get};
-use crate::support::origin::{Origin, Setup, scripted, whole};
+use crate::support::origin::{Origin, Setup, held, whole};
 use crate::support::pki::Leaf;
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
@@ -70,24 +70,6 @@ async fn until(gateway: &Running, name: &str, labels: &[(&str, &str)], value: f6
         }
     };
     within(&format!("{name}{labels:?} to be {value}"), turning).await;
-}
-
-/// An origin that answers as its pen writes.
-async fn held(
-    stage: &Stage,
-    protocols: Protocols,
-) -> (Origin, tokio::sync::mpsc::UnboundedReceiver<Pen>) {
-    let (give, pens) = tokio::sync::mpsc::unbounded_channel();
-    let handler = scripted(move |_| {
-        let (pen, answer) = Answer::streamed();
-        assert!(give.send(pen).is_ok());
-        async { answer }
-    });
-    let setup = Setup {
-        protocols,
-        ..Setup::new(&stage.server())
-    };
-    (Origin::start(setup, handler).await, pens)
 }
 
 #[tokio::test]

@@ -1,14 +1,10 @@
 //! A reload changes what was changed, at once, and disturbs nothing else.
 
-use tokio::sync::mpsc;
-
-use crate::support::answer::Answer;
 use crate::support::authority::Authority;
-use crate::support::body::Pen;
 use crate::support::client::{Answered, Client};
 use crate::support::gateway::{Running, process};
 use crate::support::load::Load;
-use crate::support::origin::{Origin, Setup, scripted};
+use crate::support::origin::{Origin, held};
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
 
@@ -22,21 +18,6 @@ fn connector(id: &str, url: &str, rest: &str) -> String {
 fn connectors(lines: &[String]) -> String {
     let lines = lines.concat();
     format!("upstream: {{ idle: 10m, age_max: 1h }}\nconnectors:\n{lines}")
-}
-
-/// An origin that offers one protocol and hands out a pen for each answer.
-async fn held(stage: &Stage, protocols: Protocols) -> (Origin, mpsc::UnboundedReceiver<Pen>) {
-    let (give, pens) = mpsc::unbounded_channel();
-    let handler = scripted(move |_| {
-        let (pen, answer) = Answer::streamed();
-        assert!(give.send(pen).is_ok());
-        async { answer }
-    });
-    let setup = Setup {
-        protocols,
-        ..Setup::new(&stage.server())
-    };
-    (Origin::start(setup, handler).await, pens)
 }
 
 async fn failed(gateway: &Running) -> f64 {

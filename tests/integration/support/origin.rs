@@ -11,16 +11,17 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::CertificateDer;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::answer::Answer;
-use super::body::Outgoing;
+use super::body::{Outgoing, Pen};
 use super::exchange::{Exchange, Recorded};
 use super::message::{self, Kind, Message};
 use super::pki::Identity;
+use super::stage::Stage;
 use super::tee::Tee;
 use super::tls::{self, Ask, Protocols};
 use super::within;
@@ -85,6 +86,24 @@ where
     F: Future<Output = Answer> + Send + 'static,
 {
     Arc::new(move |exchange| Box::pin(script(exchange)))
+}
+
+/// An origin that offers one protocol and hands out a pen for each answer.
+pub(crate) async fn held(
+    stage: &Stage,
+    protocols: Protocols,
+) -> (Origin, mpsc::UnboundedReceiver<Pen>) {
+    let (give, pens) = mpsc::unbounded_channel();
+    let handler = scripted(move |_| {
+        let (pen, answer) = Answer::streamed();
+        assert!(give.send(pen).is_ok());
+        async { answer }
+    });
+    let setup = Setup {
+        protocols,
+        ..Setup::new(&stage.server())
+    };
+    (Origin::start(setup, handler).await, pens)
 }
 
 /// A running resource domain.
