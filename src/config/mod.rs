@@ -107,9 +107,12 @@ impl Hosts {
     /// Whether `host` names us to a client that connected to `local`: a loopback name, that very
     /// address, or a listed name. Its port does not matter: ports are mapped on the way here.
     pub fn include(&self, host: &Authority, local: SocketAddr) -> bool {
-        let Self::Listed(listed) = self else {
-            return true;
-        };
+        self.list(host.host()) || Self::are_own(host, local)
+    }
+
+    /// Whether `host` is a loopback name or the very address of `local`, which are ours whatever is
+    /// listed.
+    pub fn are_own(host: &Authority, local: SocketAddr) -> bool {
         let name = host.host();
         let bare = name.trim_start_matches('[').trim_end_matches(']');
         if let Ok(address) = bare.parse::<IpAddr>() {
@@ -120,7 +123,15 @@ impl Hosts {
         }
         let name = name.strip_suffix('.').unwrap_or(name);
         name.eq_ignore_ascii_case("localhost")
-            || listed.iter().any(|ours| name.eq_ignore_ascii_case(ours))
+    }
+
+    /// Whether `name` is listed.
+    pub fn list(&self, name: &str) -> bool {
+        let name = name.strip_suffix('.').unwrap_or(name);
+        match self {
+            Self::Listed(listed) => listed.iter().any(|ours| name.eq_ignore_ascii_case(ours)),
+            Self::Any => true,
+        }
     }
 }
 

@@ -27,14 +27,16 @@ mod lookup;
 mod name;
 mod race;
 mod resolver;
+mod socket;
 
 pub use address::{AddressPolicy, RefusedRange};
 pub use lookup::{Lookup, Script};
 pub use name::Answer;
 pub use resolver::Resolver;
+pub use socket::Socket;
 
 /// A connected, verified stream.
-pub type Stream = TlsStream<TcpStream>;
+pub type Stream = TlsStream<Socket>;
 
 /// Connects to origins. Cheap to clone; all clones share one resolver.
 #[derive(Clone, Debug)]
@@ -271,7 +273,7 @@ async fn shake_hands(
     };
     let peer = tcp.peer_addr().map_err(failed)?;
     let stream = TlsConnector::from(tls.config())
-        .connect(name, tcp)
+        .connect(name, Socket::new(tcp))
         .await
         .map_err(failed)?;
     let protocol = match stream.get_ref().1.alpn_protocol() {

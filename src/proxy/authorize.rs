@@ -6,6 +6,7 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, header, request};
 
 use super::error::Refusal;
+use super::fields::{Field, Fields};
 use super::principal::Principal;
 use super::resolve::{Addressed, Route};
 use super::rewrite::{self, Via};
@@ -62,7 +63,10 @@ pub(crate) fn check_method(method: &Method) -> Result<(), Refusal> {
 
 /// Refuses a body under any transfer coding but one `chunked`: what is beneath another would reach
 /// the origin without a word of it (RFC 9112 §6.1).
-pub(crate) fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
+pub(crate) fn check_codings(headers: &HeaderMap, fields: Fields) -> Result<(), Refusal> {
+    if !fields.has(Field::TransferEncoding) {
+        return Ok(());
+    }
     let mut lines = headers.get_all(header::TRANSFER_ENCODING).iter();
     let known = lines
         .next()
@@ -82,7 +86,7 @@ pub(crate) fn check_codings(headers: &HeaderMap) -> Result<(), Refusal> {
 pub(crate) fn authorize(
     principal: Principal,
     route: Route,
-    flow: &request::Parts,
+    (flow, fields): (&request::Parts, Fields),
     via: &Via,
 ) -> Result<Permit, Refusal> {
     match principal {
@@ -91,8 +95,13 @@ pub(crate) fn authorize(
     if !route.entry.connector.enabled {
         return Err(Refusal::ConnectorInactive);
     }
-    refuse_loops(&flow.headers, via)?;
-    let upgrade = upgrade::wanted(flow, &route.entry.connector.upgrades);
+    if fields.has(Field::Via) {
+        refuse_loops(&flow.headers, via)?;
+    }
+    let upgrade = match fields.has(Field::Upgrade) {
+        true => upgrade::wanted(flow, &route.entry.connector.upgrades),
+        false => None,
+    };
     Ok(Permit {
         route,
         upgrade,

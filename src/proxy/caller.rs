@@ -3,12 +3,26 @@
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use http::HeaderValue;
+use http::uri::Authority;
 
+use super::meter::Meter;
 use super::tunnel::Tunnel;
+use super::worker::Worker;
 use crate::clock::Clock;
+use crate::config::Hosts;
+
+/// A client connection, as its requests see it: they share it, so that each counts one reference
+/// and not three.
+#[derive(Debug)]
+pub(crate) struct Visit {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) caller: Caller,
+    pub(crate) meter: Arc<Meter>,
+}
 
 /// Who is at the other end of a client connection.
 #[derive(Debug)]
@@ -17,8 +31,20 @@ pub(crate) struct Caller {
     local: SocketAddr,
     certificate: Option<Box<[u8]>>,
     tls: bool,
+    /// The host that it first said, which nearly all say with each request.
+    host: OnceLock<KnownHost>,
     /// What its connection turns into once the answer to the present request is out.
     tunnel: Mutex<Option<Box<Tunnel>>>,
+}
+
+/// What a line of `Host` was found to say.
+#[derive(Debug)]
+pub(crate) struct KnownHost {
+    /// The line: copied, for it lies in the buffer of a whole head.
+    line: Box<[u8]>,
+    pub(crate) name: Box<str>,
+    /// Whether it is ours whatever the configuration says.
+    pub(crate) is_own: bool,
 }
 
 impl Caller {
@@ -29,6 +55,7 @@ impl Caller {
             local: socket.local_addr()?,
             certificate: None,
             tls: false,
+            host: OnceLock::new(),
             tunnel: Mutex::default(),
         })
     }
@@ -55,6 +82,21 @@ impl Caller {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<Box<Tunnel>>> {
         self.tunnel.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is known of the host that `line` names, if it is the one that was said first.
+    pub(crate) fn known_host(&self, line: &HeaderValue) -> Option<&KnownHost> {
+        let known = self.host.get();
+        known.filter(|known| *known.line == *line.as_bytes())
+    }
+
+    /// Remembers that `line` says `authority`, if it is the first.
+    pub(crate) fn learn_host(&self, line: &HeaderValue, authority: &Authority) {
+        self.host.get_or_init(|| KnownHost {
+            line: line.as_bytes().into(),
+            name: authority.host().into(),
+            is_own: Hosts::are_own(authority, self.local),
+        });
     }
 
     pub(crate) fn peer(&self) -> SocketAddr {
@@ -86,19 +128,34 @@ impl Caller {
 pub(super) struct RequestIds {
     next: AtomicU64,
     fixed: [u8; 2],
+    /// When the monotonic clock began, in milliseconds of the wall clock, as last looked at.
+    began_ms: AtomicU64,
 }
 
 impl RequestIds {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(clock: &Clock) -> Self {
         let random = uuid::Uuid::new_v4().into_bytes();
         let (start, rest) = random.split_at(8);
-        Self {
+        let ids = Self {
             next: AtomicU64::new(start.iter().fold(0, |n, byte| n << 8 | u64::from(*byte))),
             fixed: [rest[0], rest[1]],
-        }
+            began_ms: AtomicU64::new(0),
+        };
+        ids.date(clock);
+        ids
     }
 
-    pub(super) fn next(&self, clock: &Clock) -> HeaderValue {
+    /// Looks at the wall clock, so that no request has to.
+    pub(super) fn date(&self, clock: &Clock) {
+        let since_epoch = clock.wall().duration_since(std::time::UNIX_EPOCH);
+        let began = since_epoch
+            .unwrap_or_default()
+            .saturating_sub(clock.monotonic());
+        self.began_ms.store(ms(began), Ordering::Relaxed);
+    }
+
+    /// The next ID, for a request that arrived at the time `now`.
+    pub(super) fn next(&self, now: Duration) -> HeaderValue {
         // An odd constant walks through every value before one comes again.
         let serial = self
             .next
@@ -106,11 +163,14 @@ impl RequestIds {
         let mut random = [0; 10];
         random[..8].copy_from_slice(&serial.to_be_bytes());
         random[8..].copy_from_slice(&self.fixed);
-        let since_epoch = clock.wall().duration_since(std::time::UNIX_EPOCH);
-        let ms = since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
-        let id = uuid::Builder::from_unix_timestamp_millis(ms, &random).into_uuid();
+        let at_ms = self.began_ms.load(Ordering::Relaxed) + ms(now);
+        let id = uuid::Builder::from_unix_timestamp_millis(at_ms, &random).into_uuid();
         let mut text = [0; uuid::fmt::Hyphenated::LENGTH];
         let text = id.hyphenated().encode_lower(&mut text);
         HeaderValue::from_str(text).unwrap_or(HeaderValue::from_static("unknown"))
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -14,15 +14,15 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::io::Io;
-use super::lease::{Bare, Carrier, Link, STREAMS_MAX, Shared};
+use super::lease::{Bare, Carrier, Gauge, Http1, Link, STREAMS_MAX, Shared};
 use super::meter::{Meter, Patience, Signal};
 use super::sweep::{Registration, Side};
 use super::worker::Worker;
 use crate::dial::{Dialed, Protocol};
 use crate::directory::{ConnectionPermit, Entry};
 
-/// The most fields of an origin's answer.
-const ANSWER_FIELDS_MAX: usize = 256;
+/// The most fields of an origin's answer: as many as hyper reads without memory of its own for them.
+const ANSWER_FIELDS_MAX: usize = 100;
 /// The largest head of an origin's answer, in bytes.
 const ANSWER_HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// The read and write buffer of an HTTP/1.1 connection, in bytes.
@@ -53,10 +53,11 @@ pub(super) async fn open(
             let io = TokioIo::new(io.of_http1_origin());
             let (sender, connection) = http1_builder().handshake(io).await?;
             let task = drive(connection, &meter, |_| {}, (permit, watch));
-            Ok(Carrier::Http1 {
+            Ok(Carrier::Http1(Box::new(Http1 {
                 sender,
                 link: link(task),
-            })
+                gauge: Gauge::new(&entry.state, worker.index),
+            })))
         }
         Protocol::Http2 => {
             let io = TokioIo::new(io.of_http2_origin());
@@ -76,7 +77,8 @@ pub(super) async fn open(
             };
             let task = drive(connection, &meter, note, (permit, watch));
             let shared = Shared::with_one_stream(sender, link(task), streams_allowed);
-            Ok(Carrier::Http2(Arc::new(shared)))
+            let shared = Arc::new(shared);
+            Ok(Carrier::Http2(shared, Arc::clone(&entry.state)))
         }
     }
 }
@@ -129,7 +131,13 @@ pub(super) async fn open_alone(
         &meter,
         (task.abort_handle(), dialed.resolved_at),
     );
-    Ok((Carrier::Http1 { sender, link }, bare))
+    let gauge = Gauge::new(&entry.state, worker.index);
+    let http1 = Http1 {
+        sender,
+        link,
+        gauge,
+    };
+    Ok((Carrier::Http1(Box::new(http1)), bare))
 }
 
 /// A new connection's meter, in the sweep.

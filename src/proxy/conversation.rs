@@ -5,7 +5,6 @@
 //! Nothing is set aside for a client that has not spoken. Every wait has a limit, which is the
 //! sweep's: the connection's [`Meter`] is in its sight from the start.
 
-use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::{SocketAddr, TcpStream as StdStream};
@@ -15,13 +14,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
-use super::caller::Caller;
+use super::caller::{Caller, Visit};
 use super::error::Reason;
 use super::greeting::{Greeted, Version, greet};
 use super::io::Io;
@@ -83,7 +81,9 @@ impl Conversation {
         self.while_patient(socket.readable()).await?;
         self.meter.spoke();
         let peer = caller.peer();
-        let malformed = Arc::new(Malformed::new(self.worker.next_request_id()));
+        let malformed = Arc::new(Malformed::new(
+            self.worker.next_request_id(self.worker.clock().monotonic()),
+        ));
         let served = match &self.settings.tls {
             None => {
                 let greeted = Box::pin(self.while_patient(greet(socket, &self.meter))).await?;
@@ -147,27 +147,27 @@ impl Conversation {
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.meter.greeted();
-        let (worker, meter) = (Arc::clone(&self.worker), Arc::clone(&self.meter));
-        let (caller, limits) = (Arc::new(caller), &self.settings.limits);
-        let called = Arc::clone(&caller);
-        let service = hyper::service::service_fn(move |request| {
-            // An async block would hold the future twice.
-            serve(worker.clone(), called.clone(), meter.clone(), request).map(Ok::<_, Infallible>)
+        let limits = &self.settings.limits;
+        let visit = Arc::new(Visit {
+            worker: Arc::clone(&self.worker),
+            caller,
+            meter: Arc::clone(&self.meter),
         });
-        let (worker, meter) = (Arc::clone(&self.worker), Arc::clone(&self.meter));
+        let visited = Arc::clone(&visit);
+        let service = hyper::service::service_fn(move |request| serve(&visited, request));
         let io = Io::new(stream, replay, Arc::clone(&self.meter));
         match version {
             Version::Http11 => {
                 let io = TokioIo::new(io.of_http1_client(Arc::clone(malformed)));
                 let mut connection = Box::pin(http1_builder(limits).serve_connection(io, service));
                 Box::pin(async move {
-                    let ended = attend(connection.as_mut(), &meter, None).await;
-                    let tunnel = caller.take_tunnel();
+                    let ended = attend(connection.as_mut(), &visit.meter, None).await;
+                    let tunnel = visit.caller.take_tunnel();
                     if let (Ok(()), Some(tunnel)) = (&ended, tunnel) {
                         let parts = Pin::into_inner(connection).into_parts();
                         let client = parts.io.into_inner().into_tunnel(parts.read_buf);
                         // Boxed: nearly all connections never carry one.
-                        Box::pin(tunnel.carry(&worker, client, &meter)).await;
+                        Box::pin(tunnel.carry(&visit.worker, client, &visit.meter)).await;
                     }
                     ended
                 })
@@ -176,7 +176,9 @@ impl Conversation {
                 let io = TokioIo::new(io);
                 let mut connection = Box::pin(http2_builder(limits).serve_connection(io, service));
                 let farewell = http2::Connection::graceful_shutdown;
-                Box::pin(async move { attend(connection.as_mut(), &meter, Some(farewell)).await })
+                Box::pin(
+                    async move { attend(connection.as_mut(), &visit.meter, Some(farewell)).await },
+                )
             }
         }
     }

@@ -27,6 +27,7 @@ use super::authorize::Permit;
 use super::caller::Caller;
 use super::error::Refusal;
 use super::expired;
+use super::fields::Fields;
 use super::forward::{self, Answer, Failure, Standing, UNSENT_RETRIES_MAX};
 use super::kept::Again;
 use super::observe::Observation;
@@ -53,6 +54,7 @@ pub(crate) struct Errand<'a> {
     pub(crate) caller: &'a Caller,
     pub(crate) permit: &'a Permit,
     pub(crate) flow: &'a request::Parts,
+    pub(crate) fields: Fields,
 }
 
 /// How much of a request's body is kept for another attempt, which may always be wanted: HTTP/2
@@ -110,9 +112,9 @@ impl Errand<'_> {
             via: self.worker.plane().via.line(self.flow.version),
             caller: self.caller,
         };
-        let request = rewrite::rewrite(self.flow, self.permit, injected, body);
-        observation.forwarding();
-        let outcome = forward::forward(self.worker, self.permit, supply, request).await;
+        let request = rewrite::rewrite((self.flow, self.fields), self.permit, injected, body);
+        let now = observation.forwarding();
+        let outcome = forward::forward(self.worker, self.permit, (supply, now), request).await;
         observation.attempted(&outcome);
         outcome.map(|answer| Answer { mask, ..answer })
     }

@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::{Parts, Scheme};
 use http::{HeaderValue, Method, Request, Response, Uri, header};
@@ -73,12 +74,12 @@ impl Failure {
     }
 }
 
-/// Sends `request` to the origin that `permit` names, over a connection out of `supply`, and awaits
-/// its answer's head.
+/// Sends `request` to the origin that `permit` names, over a connection out of `supply` as it is
+/// `now`, and awaits its answer's head.
 pub(crate) async fn forward(
     worker: &Arc<Worker>,
     permit: &Permit,
-    supply: Supply,
+    (supply, now): (Supply, Duration),
     mut request: Request<Outbound>,
 ) -> Result<Answer, Failure> {
     let entry = permit.entry();
@@ -88,7 +89,7 @@ pub(crate) async fn forward(
     let mut retries = 0;
     loop {
         let lease = match (upgrade, supply) {
-            (None, Supply::Any) => pool::checkout(worker, entry).await,
+            (None, Supply::Any) => pool::checkout(worker, entry, now).await,
             (None, Supply::New) => Box::pin(pool::checkout_new(worker, entry)).await,
             (Some(_), _) => Box::pin(pool::checkout_alone(worker, entry)).await,
         };
@@ -244,15 +245,17 @@ fn address(
     entry: &Entry,
     protocol: Protocol,
 ) -> Result<(), Refusal> {
-    let mut parts = Parts::default();
-    parts.path_and_query = request.uri().path_and_query().cloned();
     match protocol {
         Protocol::Http11 => {
-            *request.version_mut() = http::Version::HTTP_11;
             let host = entry.upstream.host.clone();
             request.headers_mut().insert(header::HOST, host);
-            rewrite::say_te(request.headers_mut());
             frame(request);
+            // Only a first, unsent try over HTTP/2 leaves an absolute target.
+            if request.uri().scheme().is_none() {
+                return Ok(());
+            }
+            *request.version_mut() = http::Version::HTTP_11;
+            rewrite::say_te(request.headers_mut());
         }
         Protocol::Http2 => {
             *request.version_mut() = http::Version::HTTP_2;
@@ -260,9 +263,13 @@ fn address(
             for name in [header::HOST, header::CONNECTION, header::TRANSFER_ENCODING] {
                 request.headers_mut().remove(name);
             }
-            parts.scheme = Some(Scheme::HTTPS);
-            parts.authority = Some(entry.upstream.authority.clone());
         }
+    }
+    let mut parts = Parts::default();
+    parts.path_and_query = request.uri().path_and_query().cloned();
+    if protocol == Protocol::Http2 {
+        parts.scheme = Some(Scheme::HTTPS);
+        parts.authority = Some(entry.upstream.authority.clone());
     }
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|error| Refusal::Unbuildable(error.into()))?;

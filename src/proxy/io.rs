@@ -23,6 +23,10 @@ use super::linger::Linger;
 use super::malformed::Malformed;
 use super::meter::{Meter, Phase};
 
+/// Up to this many bytes are copied together rather than written as a vector: to the kernel, and to
+/// rustls, the way of a vector is the longer one.
+const SMALL_BYTES_MAX: usize = 1024;
+
 /// A socket that keeps its [`Meter`].
 #[derive(Debug)]
 pub(crate) struct Io<S> {
@@ -220,6 +224,21 @@ impl<S: AsyncWrite + Unpin> Io<S> {
     }
 }
 
+/// All of `bufs` in one piece, if they are small; `joined` is where they are copied to, if they are
+/// several.
+fn join<'a>(bufs: &'a [io::IoSlice<'_>], joined: &'a mut [u8]) -> Option<&'a [u8]> {
+    if let [one] = bufs {
+        return Some(one);
+    }
+    let mut end = 0;
+    for buf in bufs {
+        let room = joined.get_mut(end..end + buf.len())?;
+        room.copy_from_slice(buf);
+        end += buf.len();
+    }
+    Some(&joined[..end])
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
@@ -259,7 +278,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
         {
             return Poll::Ready(Ok(bufs.iter().map(|buf| buf.len()).sum()));
         }
-        let outcome = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let mut joined = [0; SMALL_BYTES_MAX];
+        let outcome = match join(bufs, &mut joined) {
+            Some(joined) => Pin::new(&mut self.stream).poll_write(cx, joined),
+            None => Pin::new(&mut self.stream).poll_write_vectored(cx, bufs),
+        };
         self.write_outcome(outcome)
     }
 

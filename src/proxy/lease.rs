@@ -34,10 +34,8 @@ pub(super) const STREAMS_MAX: usize = 100;
 #[derive(Debug)]
 pub(crate) struct Lease {
     carrier: Option<Carrier>,
-    /// Counts an HTTP/1.1 connection; one over HTTP/2 counts itself.
-    busy: Option<Gauge>,
-    state: Arc<ConnectorState>,
-    worker: usize,
+    /// When it was lent.
+    since: Duration,
     /// Where the stream of a connection of its own comes back once both sides have left HTTP.
     alone: Option<Box<oneshot::Receiver<Bare>>>,
     /// Whether the connection had answered other requests when it was lent.
@@ -56,29 +54,41 @@ pub(crate) struct Bare {
 
 #[derive(Debug)]
 pub(super) enum Carrier {
-    Http1 {
-        sender: http1::SendRequest<Outbound>,
-        link: Link,
-    },
-    Http2(Arc<Shared>),
+    Http1(Box<Http1>),
+    /// With the connector whose request it carries.
+    Http2(Arc<Shared>, Arc<ConnectorState>),
+}
+
+/// An HTTP/1.1 connection. Boxed where it is held: it goes from the pool to a request and back.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Outbound>,
+    pub(super) link: Link,
+    /// Counts it; one over HTTP/2 counts itself.
+    pub(super) gauge: Gauge,
 }
 
 impl Lease {
-    pub(super) fn new(carrier: Carrier, entry: &Entry, worker: &Arc<Worker>) -> Self {
-        let state = Arc::clone(&entry.state);
-        let busy = matches!(carrier, Carrier::Http1 { .. })
-            .then(|| Gauge::new(ConnectionState::Busy, &state, worker.index));
-        let has_answered = match &carrier {
-            // An origin says nothing before it answers, unlike over HTTP/2 (RFC 9113 §3.4).
-            Carrier::Http1 { link, .. } => link.meter.bytes_read() > 0,
-            Carrier::Http2(shared) => shared.answered.load(Ordering::Acquire),
+    /// Lends `carrier` to a request to `entry` at the time `now`.
+    pub(super) fn new(
+        mut carrier: Carrier,
+        entry: &Entry,
+        worker: &Arc<Worker>,
+        now: Duration,
+    ) -> Self {
+        let has_answered = match &mut carrier {
+            Carrier::Http1(http1) => {
+                let busy = ConnectionState::Busy;
+                http1.gauge.turn(busy, &entry.state, worker.index);
+                // An origin says nothing before it answers, unlike over HTTP/2 (RFC 9113 §3.4).
+                http1.link.meter.bytes_read() > 0
+            }
+            Carrier::Http2(shared, _) => shared.answered.load(Ordering::Acquire),
         };
         Self {
             has_answered,
             carrier: Some(carrier),
-            busy,
-            state,
-            worker: worker.index,
+            since: now,
             alone: None,
         }
     }
@@ -89,7 +99,8 @@ impl Lease {
         entry: &Entry,
         worker: &Arc<Worker>,
     ) -> Self {
-        let mut lease = Self::new(carrier, entry, worker);
+        let now = worker.clock().monotonic();
+        let mut lease = Self::new(carrier, entry, worker, now);
         lease.alone = Some(Box::new(bare));
         lease
     }
@@ -103,8 +114,8 @@ impl Lease {
     /// The version the connection speaks.
     pub(crate) fn protocol(&self) -> Protocol {
         match &self.carrier {
-            Some(Carrier::Http2(_)) => Protocol::Http2,
-            Some(Carrier::Http1 { .. }) | None => Protocol::Http11,
+            Some(Carrier::Http2(..)) => Protocol::Http2,
+            Some(Carrier::Http1(_)) | None => Protocol::Http11,
         }
     }
 
@@ -116,8 +127,8 @@ impl Lease {
     /// Bytes the origin has sent on this connection.
     pub(crate) fn bytes_read(&self) -> u64 {
         match &self.carrier {
-            Some(Carrier::Http1 { link, .. }) => link.meter.bytes_read(),
-            Some(Carrier::Http2(shared)) => shared.link.meter.bytes_read(),
+            Some(Carrier::Http1(http1)) => http1.link.meter.bytes_read(),
+            Some(Carrier::Http2(shared, _)) => shared.link.meter.bytes_read(),
             None => 0,
         }
     }
@@ -126,7 +137,7 @@ impl Lease {
     /// no more of a request that it has answered. HTTP/1.1 connections are never lent again after an
     /// exchange that was given up.
     pub(crate) fn distrust(&self) {
-        if let Some(Carrier::Http2(shared)) = &self.carrier {
+        if let Some(Carrier::Http2(shared, _)) = &self.carrier {
             shared.distrusted.store(true, Ordering::Release);
         }
     }
@@ -134,8 +145,8 @@ impl Lease {
     /// Whether the connection was closed because the origin took nothing for too long.
     pub(crate) fn was_overdue(&self) -> bool {
         match &self.carrier {
-            Some(Carrier::Http1 { link, .. }) => link.meter.is_closing(),
-            Some(Carrier::Http2(shared)) => shared.link.meter.is_closing(),
+            Some(Carrier::Http1(http1)) => http1.link.meter.is_closing(),
+            Some(Carrier::Http2(shared, _)) => shared.link.meter.is_closing(),
             None => false,
         }
     }
@@ -147,7 +158,8 @@ impl Lease {
         request: Request<Outbound>,
     ) -> Result<Response<Incoming>, TrySendError<Request<Outbound>>> {
         match self.carrier.as_mut() {
-            Some(Carrier::Http1 { sender, .. }) => {
+            Some(Carrier::Http1(http1)) => {
+                let sender = &mut http1.sender;
                 // The last answer's end may not have reached the connection's task yet. If it
                 // never does, sending says so and gives the request back.
                 if !sender.is_ready() {
@@ -155,7 +167,7 @@ impl Lease {
                 }
                 sender.try_send_request(request).await
             }
-            Some(Carrier::Http2(shared)) => {
+            Some(Carrier::Http2(shared, _)) => {
                 let mut sender = shared.sender.clone();
                 sender.try_send_request(request).await
             }
@@ -166,37 +178,34 @@ impl Lease {
     /// Gives the connection back: its request and its answer are whole. One whose origin has yet to
     /// take the end of the request is closed: that must not travel on with another one.
     pub(crate) fn finish(mut self) {
-        if let Some(Carrier::Http1 { link, .. }) = &self.carrier
-            && link.meter.is_blocked()
+        if let Some(Carrier::Http1(http1)) = &self.carrier
+            && http1.link.meter.is_blocked()
         {
             return;
         }
         match self.carrier.take() {
-            Some(Carrier::Http1 { sender, link }) => {
-                let home = Arc::clone(&link.home);
+            Some(Carrier::Http1(mut http1)) => {
+                let home = Arc::clone(&http1.link.home);
+                let user = Arc::clone(http1.gauge.state());
                 let shared = self.alone.is_none();
-                if shared && !sender.is_closed() && !home.is_stopping() {
-                    self.busy = None;
-                    let gauge = Gauge::new(ConnectionState::Idle, &self.state, self.worker);
-                    let since = home.clock().monotonic();
-                    let owner = Arc::clone(&link.owner);
-                    home.pool.give_back(Idle {
-                        sender,
-                        link,
-                        since,
-                        _gauge: gauge,
-                    });
+                if shared && !http1.sender.is_closed() && !home.is_stopping() {
+                    http1.gauge.idle();
+                    // As near as the sweep tells: no request reads the clock for it.
+                    let since = self.since.max(home.tick.now());
+                    let owner = Arc::clone(&http1.link.owner);
+                    home.pool.give_back(Idle { http1, since });
                     // It may wait for this connection, which others used on its account.
                     owner.tell_freed();
                 }
+                user.tell_freed();
             }
-            Some(Carrier::Http2(shared)) => {
+            Some(Carrier::Http2(shared, user)) => {
                 shared.answered.store(true, Ordering::Release);
                 shared.leave(shared.link.home.clock().monotonic());
+                user.tell_freed();
             }
-            None => return,
+            None => {}
         }
-        self.state.tell_freed();
     }
 }
 
@@ -204,11 +213,16 @@ impl Drop for Lease {
     fn drop(&mut self) {
         match self.carrier.take() {
             // Given up amid an exchange: nothing of it may meet another request.
-            Some(Carrier::Http1 { link, .. }) => link.task.abort(),
-            Some(Carrier::Http2(shared)) => shared.leave(shared.link.home.clock().monotonic()),
-            None => return,
+            Some(Carrier::Http1(http1)) => {
+                http1.link.task.abort();
+                http1.gauge.state().tell_freed();
+            }
+            Some(Carrier::Http2(shared, user)) => {
+                shared.leave(shared.link.home.clock().monotonic());
+                user.tell_freed();
+            }
+            None => {}
         }
-        self.state.tell_freed();
     }
 }
 
@@ -356,7 +370,9 @@ pub(super) struct Gauge {
 }
 
 impl Gauge {
-    fn new(counted: ConnectionState, state: &Arc<ConnectorState>, worker: usize) -> Self {
+    /// Counts a connection of `state`'s as idle.
+    pub(super) fn new(state: &Arc<ConnectorState>, worker: usize) -> Self {
+        let counted = ConnectionState::Idle;
         state.series.upstream_connection(worker, counted, 1);
         Self {
             counted,
@@ -364,11 +380,38 @@ impl Gauge {
             worker,
         }
     }
+
+    /// The connector whose request the connection carries, or carried last.
+    fn state(&self) -> &Arc<ConnectorState> {
+        &self.state
+    }
+
+    /// Counts it as `counted`, with `state`'s and by `worker`.
+    fn turn(&mut self, counted: ConnectionState, state: &Arc<ConnectorState>, worker: usize) {
+        self.forget();
+        self.counted = counted;
+        if !Arc::ptr_eq(&self.state, state) {
+            self.state = Arc::clone(state);
+        }
+        self.worker = worker;
+        self.state.series.upstream_connection(worker, counted, 1);
+    }
+
+    fn idle(&mut self) {
+        self.forget();
+        self.counted = ConnectionState::Idle;
+        let series = &self.state.series;
+        series.upstream_connection(self.worker, self.counted, 1);
+    }
+
+    fn forget(&self) {
+        let series = &self.state.series;
+        series.upstream_connection(self.worker, self.counted, -1);
+    }
 }
 
 impl Drop for Gauge {
     fn drop(&mut self) {
-        let series = &self.state.series;
-        series.upstream_connection(self.worker, self.counted, -1);
+        self.forget();
     }
 }

@@ -24,6 +24,10 @@ impl Tick {
         self.0.store(ms, Ordering::Relaxed);
     }
 
+    pub(crate) fn now(&self) -> Duration {
+        Duration::from_millis(self.now_ms())
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
@@ -84,6 +88,8 @@ pub(crate) struct Meter {
     pub(super) all_written: AtomicBool,
     signal: AtomicU8,
     waker: AtomicWaker,
+    /// Whether the task is yet to say, again, how it is woken.
+    unheard: AtomicBool,
     /// Who reads an HTTP/2 origin's connection, which is another task.
     reader: AtomicWaker,
 }
@@ -118,6 +124,7 @@ impl Meter {
             all_written: AtomicBool::new(true),
             signal: AtomicU8::new(Signal::None as u8),
             waker: AtomicWaker::new(),
+            unheard: AtomicBool::new(true),
             reader: AtomicWaker::new(),
         })
     }
@@ -189,7 +196,7 @@ impl Meter {
             self.enter(Phase::Idle);
             if self.ended.load(Ordering::Acquire) {
                 // The end of the stream was kept from hyper, which waits for a word of the socket.
-                self.waker.wake();
+                self.wake();
             }
         }
     }
@@ -205,7 +212,7 @@ impl Meter {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.signal.fetch_max(signal as u8, Ordering::AcqRel);
-        self.waker.wake();
+        self.wake();
         self.reader.wake();
     }
 
@@ -231,9 +238,27 @@ impl Meter {
         self.signal.store(Signal::None as u8, Ordering::Release);
     }
 
+    /// Wakes the task that drives the connection. That takes its waker, so it has to leave another.
+    fn wake(&self) {
+        self.unheard.store(true, Ordering::Release);
+        self.waker.wake();
+    }
+
+    /// Another task drives the connection from here on.
+    pub(crate) fn changes_hands(&self) {
+        self.unheard.store(true, Ordering::Release);
+    }
+
     /// What is asked of the task, which is woken (by `context`) when that changes.
+    ///
+    /// One task asks, and its waker is the same for all its life: it is left once, and again after
+    /// each use. Another task that takes the connection over says so first, by
+    /// [`Meter::changes_hands`].
     pub(crate) fn asked(&self, context: &Context<'_>) -> Signal {
-        self.waker.register(context.waker());
+        if self.unheard.load(Ordering::Acquire) {
+            self.unheard.store(false, Ordering::Release);
+            self.waker.register(context.waker());
+        }
         match self.signal.load(Ordering::Acquire) {
             drain if drain == Signal::Drain as u8 => Signal::Drain,
             close if close == Signal::Close as u8 => Signal::Close,

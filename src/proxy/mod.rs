@@ -10,8 +10,9 @@
 //! that a range that was just refused is refused to connections that are yet to be made. Only `authorize` makes a `Permit`, and `forward` needs
 //! one. No lock is held across network I/O.
 
+use std::convert::Infallible;
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
@@ -32,6 +33,7 @@ mod worker;
 mod conversation;
 mod caller;
 mod greeting;
+mod fields;
 mod observe;
 mod principal;
 mod resolve;
@@ -66,10 +68,10 @@ pub use plane::{DataPlane, Parts};
 
 use admit::InFlight;
 use authorize::Permit;
-use caller::Caller;
+use caller::Visit;
 use errand::Errand;
 use error::Refusal;
-use meter::Meter;
+use fields::Fields;
 use observe::Observation;
 use outbound::Outbound;
 use pool::Supply;
@@ -77,7 +79,6 @@ use relay::Relay;
 use respond::Carried;
 use rewrite::Via;
 use stall::Taking;
-use worker::Worker;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -100,56 +101,48 @@ impl Plane {
     }
 }
 
+/// An answer on its way. Boxed: hyper moves what it is given, and this is four kilobytes.
+type Answering = Pin<Box<dyn Future<Output = Result<Response<Relay>, Infallible>> + Send>>;
+
 /// Carries one request and tells what became of it.
 ///
 /// The observation begins at once, not when the future is first polled: a client that half-closes
 /// behind its request must find the request counted by then.
-fn serve(
-    worker: Arc<Worker>,
-    caller: Arc<Caller>,
-    meter: Arc<Meter>,
-    request: Request<Incoming>,
-) -> impl Future<Output = Response<Relay>> + Send {
+fn serve(visit: &Arc<Visit>, request: Request<Incoming>) -> Answering {
     let (flow, body) = request.into_parts();
-    let observation = Observation::begin(&worker, &caller, &meter, &flow);
-    answer(worker, caller, meter, flow, body, observation)
+    let fields = Fields::of(&flow.headers);
+    let observation = Observation::begin(visit, &flow, fields);
+    let visit = Arc::clone(visit);
+    Box::pin(async move { Ok(answer(&visit, (flow, fields), body, observation).await) })
 }
 
 async fn answer(
-    worker: Arc<Worker>,
-    caller: Arc<Caller>,
-    meter: Arc<Meter>,
-    flow: request::Parts,
+    visit: &Visit,
+    (flow, fields): (request::Parts, Fields),
     body: Incoming,
-    mut observation: Observation,
+    mut observation: Box<Observation>,
 ) -> Response<Relay> {
+    let meter = &visit.meter;
     let (version, has_body) = (flow.version, !body.is_end_stream());
     meter.expect_body(has_body);
     let carried = {
-        let mut carrying = pin!(carry(
-            &worker,
-            &caller,
-            &meter,
-            flow,
-            body,
-            &mut observation
-        ));
+        let mut carrying = pin!(carry(visit, flow, fields, body, &mut observation));
         poll_fn(|cx| match meter.gives_up() {
             true => Poll::Ready(Err(Refusal::Draining)),
             false => carrying.as_mut().poll(cx),
         })
         .await
     };
-    let mut close = worker.plane().is_draining();
+    let mut close = visit.worker.plane().is_draining();
     let mut response = match carried {
         Ok(None) => respond::last_hop(observation),
         Ok(Some(carried)) if carried.switches() => {
             observation.answered(StatusCode::SWITCHING_PROTOCOLS);
-            return tunnel::open(carried, &worker, &caller, observation);
+            return tunnel::open(carried, visit, observation);
         }
         Ok(Some(carried)) => {
             observation.answered(carried.answer.response.status());
-            let taking = (version == Version::HTTP_2).then(|| Taking::new(&meter));
+            let taking = (version == Version::HTTP_2).then(|| Taking::new(meter));
             respond::relay(carried, taking, observation)
         }
         Err(refusal) => {
@@ -168,10 +161,13 @@ async fn answer(
 
 /// A request's way to its origin; `None` if it may go no further than here (RFC 9110 §7.6.2).
 async fn carry(
-    worker: &Arc<Worker>,
-    caller: &Caller,
-    meter: &Arc<Meter>,
+    Visit {
+        worker,
+        caller,
+        meter,
+    }: &Visit,
     flow: request::Parts,
+    fields: Fields,
     body: Incoming,
     observation: &mut Observation,
 ) -> Result<Option<Carried>, Refusal> {
@@ -182,11 +178,11 @@ async fn carry(
         observation.wanted(settings.access, &flow);
         let principal = principal::identify(caller, settings)?;
         authorize::check_method(&flow.method)?;
-        authorize::check_codings(&flow.headers)?;
+        authorize::check_codings(&flow.headers, fields)?;
         admit::check_fields(&flow.headers, &settings.limits)?;
-        let route = resolve::resolve(&flow, caller, &snapshot)?;
+        let route = resolve::resolve(&flow, fields, caller, &snapshot)?;
         observation.resolved(&route.entry);
-        let permit = authorize::authorize(principal, route, &flow, &plane.via)?;
+        let permit = authorize::authorize(principal, route, (&flow, fields), &plane.via)?;
         if rewrite::is_last_hop(&flow) {
             return Ok(None);
         }
@@ -207,6 +203,7 @@ async fn carry(
         caller,
         permit: &permit,
         flow: &flow,
+        fields,
     };
     let outcome = errand.send(obtained, body, Supply::Any, observation).await;
     let answer = errand.settle(outcome, token, again, observation).await?;

@@ -4,13 +4,14 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, request};
 
 use super::admit::Place;
-use super::caller::Caller;
+use super::caller::Visit;
 use super::error::Refusal;
+use super::fields::{Field, Fields};
 use super::forward::{Answer, Failure, Standing};
-use super::meter::Meter;
 use super::outbound::Upload;
 use super::rewrite::REQUEST_ID;
 use super::worker::Worker;
@@ -29,14 +30,12 @@ const CLIENT_GONE: u16 = 499;
 /// A request being carried. Dropping it counts it and writes its line.
 #[derive(Debug)]
 pub(crate) struct Observation {
-    worker: Arc<Worker>,
-    caller: Arc<Caller>,
-    meter: Arc<Meter>,
+    visit: Arc<Visit>,
     access: AccessLog,
     request_id: HeaderValue,
     method: Method,
     /// Kept only where a line may be written.
-    path: Option<Box<str>>,
+    path: Option<PathAndQuery>,
     started: Duration,
     upstream_started: Option<Duration>,
     upstream_took: Option<Duration>,
@@ -58,23 +57,20 @@ pub(crate) struct Observation {
 
 impl Observation {
     /// Begins with a request's head.
-    pub(crate) fn begin(
-        worker: &Arc<Worker>,
-        caller: &Arc<Caller>,
-        meter: &Arc<Meter>,
-        flow: &request::Parts,
-    ) -> Self {
-        meter.request_began();
+    ///
+    /// Boxed: it goes from hand to hand, and at last to hyper with the answer's body.
+    pub(crate) fn begin(visit: &Arc<Visit>, flow: &request::Parts, fields: Fields) -> Box<Self> {
+        let worker = &visit.worker;
+        let started = worker.clock().monotonic();
+        visit.meter.request_began();
         worker.counters().request_started();
-        Self {
-            worker: Arc::clone(worker),
-            caller: Arc::clone(caller),
-            meter: Arc::clone(meter),
+        Box::new(Self {
+            visit: Arc::clone(visit),
             access: AccessLog::Off,
-            request_id: request_id(&flow.headers, worker),
+            request_id: request_id(&flow.headers, fields, worker, started),
             method: flow.method.clone(),
             path: None,
-            started: worker.clock().monotonic(),
+            started,
             upstream_started: None,
             upstream_took: None,
             entry: None,
@@ -88,19 +84,23 @@ impl Observation {
             bytes_sent: 0,
             place: None,
             berth: None,
-        }
+        })
+    }
+
+    fn worker(&self) -> &Worker {
+        &self.visit.worker
     }
 
     /// Where and when the request began.
     pub(crate) fn began(&self) -> (usize, Duration) {
-        (self.worker.index, self.started)
+        (self.worker().index, self.started)
     }
 
     /// The directory was read: this is what it wants written down.
     pub(crate) fn wanted(&mut self, access: AccessLog, flow: &request::Parts) {
         self.access = access;
         if access != AccessLog::Off {
-            self.path = Some(logging::path_of(flow.uri.path()));
+            self.path = flow.uri.path_and_query().cloned();
         }
     }
 
@@ -122,12 +122,14 @@ impl Observation {
 
     /// A credential was at hand, or had to be waited for.
     pub(crate) fn token(&self, outcome: CacheOutcome) {
-        self.worker.counters().token_cache(outcome);
+        self.worker().counters().token_cache(outcome);
     }
 
-    /// The request is handed to the origin.
-    pub(crate) fn forwarding(&mut self) {
-        self.upstream_started = Some(self.worker.clock().monotonic());
+    /// The request is handed to the origin, at the time that is returned.
+    pub(crate) fn forwarding(&mut self) -> Duration {
+        let now = self.worker().clock().monotonic();
+        self.upstream_started = Some(now);
+        now
     }
 
     /// An attempt to get an answer from the origin has ended; the breaker is told of each.
@@ -149,7 +151,7 @@ impl Observation {
         };
         let change = match failed {
             true => {
-                let now = self.worker.clock().monotonic();
+                let now = self.visit.worker.clock().monotonic();
                 let limits = &entry.connector.bulkhead;
                 entry.state.failed(berth, limits, now)
             }
@@ -183,7 +185,7 @@ impl Observation {
     /// The origin has answered.
     pub(crate) fn answered(&mut self, status: StatusCode) {
         self.status = Some(status);
-        let now = self.worker.clock().monotonic();
+        let now = self.worker().clock().monotonic();
         self.upstream_took = self.upstream_started.map(|started| now - started);
     }
 
@@ -215,8 +217,8 @@ impl Observation {
         let Some(entry) = self.entry.as_ref().filter(|_| count > 0) else {
             return;
         };
-        entry.state.series.scrubbed(self.worker.index, count);
-        if entry.state.echo.is_news(self.worker.clock().monotonic()) {
+        entry.state.series.scrubbed(self.worker().index, count);
+        if entry.state.echo.is_news(self.worker().clock().monotonic()) {
             let connector = &entry.connector.id;
             tracing::warn!(%connector, "the resource domain repeats the credential it is sent; it was masked");
         }
@@ -245,12 +247,12 @@ impl Observation {
     }
 
     fn count(&self, status: StatusCode, took: Duration) {
-        let worker = self.worker.index;
+        let worker = self.worker().index;
         let unknown;
         let series = match &self.entry {
             Some(entry) => &entry.state.series,
             None => {
-                unknown = self.worker.unknown_series();
+                unknown = self.worker().unknown_series();
                 &unknown
             }
         };
@@ -263,11 +265,14 @@ impl Observation {
     fn record(&mut self, status: StatusCode, took: Duration) -> Record {
         let id = self.entry.as_ref().map(|entry| entry.connector.id.as_str());
         Record {
-            at: self.worker.clock().wall(),
+            at: self.worker().clock().wall(),
             request_id: self.request_id().into(),
             connector: id.unwrap_or("none").into(),
             method: self.method.clone(),
-            path: self.path.take().unwrap_or_default(),
+            path: self
+                .path
+                .take()
+                .map_or_else(Box::default, |path| logging::path_of(path.path())),
             status,
             refusal: self.reason,
             cause: self.error.take(),
@@ -278,7 +283,7 @@ impl Observation {
                 .as_ref()
                 .map_or(self.bytes_tunnelled, |upload| upload.bytes()),
             response_bytes: self.bytes_sent,
-            peer: self.caller.peer(),
+            peer: self.visit.caller.peer(),
             protocol: self.version,
         }
     }
@@ -288,21 +293,21 @@ impl Drop for Observation {
     fn drop(&mut self) {
         let gone = StatusCode::from_u16(CLIENT_GONE).unwrap_or(StatusCode::BAD_REQUEST);
         let status = self.status.unwrap_or(gone);
-        let took = self.worker.clock().monotonic() - self.started;
+        let took = self.worker().clock().monotonic() - self.started;
         self.count(status, took);
         if let (Some(entry), Some(berth)) = (&self.entry, self.berth.take()) {
-            entry.state.leave(self.worker.index, berth);
+            entry.state.leave(self.worker().index, berth);
         }
-        self.worker.counters().request_ended();
+        self.worker().counters().request_ended();
         // An HTTP/2 stream is a task of its own, whose panic its connection does not see.
         if self.version == Version::HTTP_2 && std::thread::panicking() {
-            self.worker.counters().panicked();
+            self.worker().counters().panicked();
         }
-        self.meter.request_ended();
+        self.visit.meter.request_ended();
         let broke = self.error.is_some() && self.access != AccessLog::Off;
         if broke || logging::wants(self.access, status, self.reason) {
             let record = self.record(status, took);
-            self.worker.write_record(record);
+            self.worker().write_record(record);
         }
     }
 }
@@ -331,11 +336,14 @@ fn tell(entry: &Entry, change: BreakerChange) {
 }
 
 /// The flow's `X-Request-Id` if it is sane, else one made here.
-fn request_id(headers: &HeaderMap, worker: &Worker) -> HeaderValue {
+fn request_id(headers: &HeaderMap, fields: Fields, worker: &Worker, now: Duration) -> HeaderValue {
+    if !fields.has(Field::RequestId) {
+        return worker.next_request_id(now);
+    }
     let mut sent = headers.get_all(REQUEST_ID).iter();
     match (sent.next(), sent.next()) {
         (Some(id), None) if is_sane(id.as_bytes()) => id.clone(),
-        (Some(_) | None, _) => worker.next_request_id(),
+        (Some(_) | None, _) => worker.next_request_id(now),
     }
 }
 

@@ -16,12 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::http1;
+use rustc_hash::FxBuildHasher;
 use tokio::sync::Notify;
 
 use super::connect::{open, open_alone};
-use super::lease::{Carrier, Gauge, Lease, Link, Shared};
-use super::outbound::Outbound;
+use super::lease::{Carrier, Http1, Lease, Shared};
 use super::worker::Worker;
 use crate::dial::{DialError, Dialed, Protocol};
 use crate::directory::{ConnectionPermit, ConnectorState, Entry, PoolId};
@@ -32,11 +31,14 @@ const IDLE_CONNECTIONS_MAX: usize = 4096;
 /// One worker's connections to origins.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    lanes: Mutex<HashMap<PoolId, Lane>>,
+    lanes: Mutex<Lanes>,
     idle: AtomicUsize,
     /// Told when a dial that others wait for has ended.
     dialed: Notify,
 }
+
+/// Pool IDs are counted up here, by nobody else: a quick hash will do.
+type Lanes = HashMap<PoolId, Lane, FxBuildHasher>;
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -51,10 +53,14 @@ struct Lane {
 /// An HTTP/1.1 connection that carries nothing.
 #[derive(Debug)]
 pub(super) struct Idle {
-    pub(super) sender: http1::SendRequest<Outbound>,
-    pub(super) link: Link,
+    pub(super) http1: Box<Http1>,
     pub(super) since: Duration,
-    pub(super) _gauge: Gauge,
+}
+
+impl Idle {
+    fn is_usable(&self, now: Duration) -> bool {
+        !self.http1.sender.is_closed() && self.http1.link.is_usable(now, self.since)
+    }
 }
 
 /// Which connections will do for a request.
@@ -76,15 +82,19 @@ pub(crate) enum CheckoutError {
 }
 
 /// Lends a connection to `entry`'s origin.
-pub(crate) async fn checkout(worker: &Arc<Worker>, entry: &Entry) -> Result<Lease, CheckoutError> {
-    let lane = entry.upstream.pool;
-    if let Some(carrier) = find(worker, lane) {
-        return Ok(Lease::new(carrier, entry, worker));
+pub(crate) async fn checkout(
+    worker: &Arc<Worker>,
+    entry: &Entry,
+    now: Duration,
+) -> Result<Lease, CheckoutError> {
+    if let Some(carrier) = find(worker, entry, now) {
+        return Ok(Lease::new(carrier, entry, worker, now));
     }
     // Boxed: a request that finds a connection, as nearly all do, need not carry the room that
     // waiting and dialling take.
     let carrier = Box::pin(wait_or_dial(worker, entry)).await?;
-    Ok(Lease::new(carrier, entry, worker))
+    let now = worker.clock().monotonic();
+    Ok(Lease::new(carrier, entry, worker, now))
 }
 
 /// Dials a connection for `entry`'s origin, whatever lies in the pool.
@@ -94,7 +104,8 @@ pub(crate) async fn checkout_new(
 ) -> Result<Lease, CheckoutError> {
     let (permit, left) = make_room(worker, entry).await?;
     let carrier = dial(worker, entry, permit, left).await?;
-    Ok(Lease::new(carrier, entry, worker))
+    let now = worker.clock().monotonic();
+    Ok(Lease::new(carrier, entry, worker, now))
 }
 
 /// Dials a connection for one request alone, over HTTP/1.1 whatever the origin prefers. It is never
@@ -158,12 +169,11 @@ async fn wait_or_dial(worker: &Arc<Worker>, entry: &Entry) -> Result<Carrier, Ch
 }
 
 /// What a worker has to offer, its own first.
-fn find(worker: &Arc<Worker>, lane: PoolId) -> Option<Carrier> {
-    let now = worker.clock().monotonic();
-    worker.pool.take(lane, now).or_else(|| {
+fn find(worker: &Arc<Worker>, entry: &Entry, now: Duration) -> Option<Carrier> {
+    worker.pool.take(entry, now).or_else(|| {
         worker
             .siblings()
-            .find_map(|other| other.pool.take(lane, now))
+            .find_map(|other| other.pool.take(entry, now))
     })
 }
 
@@ -183,7 +193,7 @@ async fn find_or_permit(worker: &Arc<Worker>, entry: &Entry) -> Result<Carrier, 
         tokio::pin!(dialed);
         dialed.as_mut().enable();
         let look = || {
-            if let Some(carrier) = find(worker, lane) {
+            if let Some(carrier) = find(worker, entry, worker.clock().monotonic()) {
                 return Some(Found::Carrier(carrier));
             }
             if worker.pool.dial_serves_all(lane) {
@@ -212,7 +222,7 @@ async fn dial(
     worker.pool.learn(upstream.pool, dialed.protocol);
     let opened = open(worker, entry, dialed, permit).await;
     let carrier = opened.map_err(|error| not_spoken(entry, error))?;
-    if let Carrier::Http2(shared) = &carrier {
+    if let Carrier::Http2(shared, _) = &carrier {
         worker.pool.share(upstream.pool, Arc::clone(shared));
     }
     Ok(carrier)
@@ -240,28 +250,23 @@ fn not_spoken(entry: &Entry, error: hyper::Error) -> CheckoutError {
 }
 
 impl Pool {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<PoolId, Lane>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Lanes> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes a connection that can carry a request now.
-    fn take(&self, lane: PoolId, now: Duration) -> Option<Carrier> {
+    fn take(&self, entry: &Entry, now: Duration) -> Option<Carrier> {
         let mut lanes = self.lock();
-        let lane = lanes.get_mut(&lane)?;
+        let lane = lanes.get_mut(&entry.upstream.pool)?;
         let shared = lane.shared.iter().find(|shared| shared.try_join(now));
         if let Some(shared) = shared {
-            return Some(Carrier::Http2(Arc::clone(shared)));
+            let shared = Arc::clone(shared);
+            return Some(Carrier::Http2(shared, Arc::clone(&entry.state)));
         }
         while let Some(idle) = lane.idle.pop() {
-            let Idle {
-                sender,
-                link,
-                since,
-                ..
-            } = idle;
             self.idle.fetch_sub(1, Ordering::Relaxed);
-            if !sender.is_closed() && link.is_usable(now, since) {
-                return Some(Carrier::Http1 { sender, link });
+            if idle.is_usable(now) {
+                return Some(Carrier::Http1(idle.http1));
             }
         }
         None
@@ -270,13 +275,17 @@ impl Pool {
     pub(super) fn give_back(&self, idle: Idle) {
         let mut lanes = self.lock();
         // Asked under the lock: whoever retires a pool marks it first and empties its lane then.
-        if idle.link.retired.is_retired() {
+        if idle.http1.link.retired.is_retired() {
             return;
         }
         if self.idle.fetch_add(1, Ordering::Relaxed) >= IDLE_CONNECTIONS_MAX {
             self.drop_oldest(&mut lanes);
         }
-        lanes.entry(idle.link.pool).or_default().idle.push(idle);
+        lanes
+            .entry(idle.http1.link.pool)
+            .or_default()
+            .idle
+            .push(idle);
     }
 
     /// Closes a connection of `lane` that lies idle on `owner`'s account, if there is one: over
@@ -286,7 +295,7 @@ impl Pool {
         let Some(lane) = lanes.get_mut(&lane) else {
             return false;
         };
-        let owned = |idle: &Idle| Arc::ptr_eq(&idle.link.owner, owner);
+        let owned = |idle: &Idle| Arc::ptr_eq(&idle.http1.link.owner, owner);
         if let Some(oldest) = lane.idle.iter().position(owned) {
             lane.idle.remove(oldest);
             self.idle.fetch_sub(1, Ordering::Relaxed);
@@ -302,7 +311,7 @@ impl Pool {
     }
 
     /// Makes room: the connection that lay idle longest goes.
-    fn drop_oldest(&self, lanes: &mut HashMap<PoolId, Lane>) {
+    fn drop_oldest(&self, lanes: &mut Lanes) {
         let oldest = lanes
             .values_mut()
             .filter(|lane| !lane.idle.is_empty())
@@ -334,8 +343,7 @@ impl Pool {
         let mut lanes = self.lock();
         lanes.retain(|_, lane| {
             let before = lane.idle.len();
-            lane.idle
-                .retain(|idle| !idle.sender.is_closed() && idle.link.is_usable(now, idle.since));
+            lane.idle.retain(|idle| idle.is_usable(now));
             self.idle
                 .fetch_sub(before - lane.idle.len(), Ordering::Relaxed);
             lane.shared.retain(|shared| !shared.is_over(now));

@@ -25,7 +25,7 @@ use super::stall::{Stall, Taking};
 pub(crate) struct Relay {
     source: Source,
     /// Of a request that both sides left HTTP with, the tunnel has it.
-    observation: Option<Observation>,
+    observation: Option<Box<Observation>>,
 }
 
 #[derive(Debug)]
@@ -66,7 +66,7 @@ pub(crate) enum Broken {
 
 impl Relay {
     /// The gateway's own words, if it has any.
-    pub(crate) fn own(text: Option<Bytes>, observation: Observation) -> Self {
+    pub(crate) fn own(text: Option<Bytes>, observation: Box<Observation>) -> Self {
         Self {
             source: Source::Problem(text),
             observation: Some(observation),
@@ -82,7 +82,7 @@ impl Relay {
     }
 
     /// What the origin sends.
-    pub(crate) fn of_origin(origin: FromOrigin, observation: Observation) -> Self {
+    pub(crate) fn of_origin(origin: FromOrigin, observation: Box<Observation>) -> Self {
         Self {
             source: Source::Origin(Box::new(origin)),
             observation: Some(observation),

@@ -13,6 +13,7 @@ use http::{HeaderMap, Uri, Version, request};
 
 use super::caller::Caller;
 use super::error::Refusal;
+use super::fields::{Field, Fields};
 use super::rewrite::CONNECTOR_ID;
 use crate::config::Hosts;
 use crate::connector::ConnectorId;
@@ -38,12 +39,13 @@ pub(crate) enum Addressed {
 /// Finds the route of `flow` in `snapshot`.
 pub(crate) fn resolve(
     flow: &request::Parts,
+    fields: Fields,
     caller: &Caller,
     snapshot: &Snapshot,
 ) -> Result<Route, Refusal> {
     check_host(flow, caller, &snapshot.settings.hosts)?;
     let target = flow.uri.path_and_query().map_or("/", PathAndQuery::as_str);
-    let (id, rest, addressed) = address(target, &flow.headers)?;
+    let (id, rest, addressed) = address(target, &flow.headers, fields)?;
     check_path(rest.split_once('?').map_or(rest, |(path, _)| path))?;
     let entry = snapshot.entry(id).ok_or(Refusal::NoSuchConnector)?;
     let joined = join(entry.upstream.resource.base_path(), rest);
@@ -60,14 +62,19 @@ pub(crate) fn resolve(
 fn address<'a>(
     target: &'a str,
     headers: &'a HeaderMap,
+    fields: Fields,
 ) -> Result<(&'a str, &'a str, Addressed), Refusal> {
     if !target.starts_with('/') {
         return Err(Refusal::BadPath(
             "The path must begin with a slash and a connector ID.",
         ));
     }
-    let mut fields = headers.get_all(CONNECTOR_ID).iter();
-    match (fields.next(), fields.next()) {
+    let mut lines = fields
+        .has(Field::ConnectorId)
+        .then(|| headers.get_all(CONNECTOR_ID).iter())
+        .into_iter()
+        .flatten();
+    match (lines.next(), lines.next()) {
         (Some(_), Some(_)) => Err(Refusal::BadRequest("Connector-Id was sent more than once.")),
         (Some(id), None) => {
             let id = id.to_str().ok().filter(|id| ConnectorId::parse(id).is_ok());
@@ -156,6 +163,11 @@ fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<()
     if second.is_some() {
         return Err(Refusal::BadHost("Host was sent more than once."));
     }
+    if let (None, Some(line)) = (flow.uri.authority(), first)
+        && let Some(known) = caller.known_host(line)
+    {
+        return include(known.is_own || ours.list(&known.name));
+    }
     let host = first
         .map(|line| Authority::try_from(line.as_bytes()))
         .transpose()
@@ -170,12 +182,18 @@ fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<()
     if authority.as_str().contains('@') {
         return Err(Refusal::BadHost("Host is not a host."));
     }
-    if ours.include(&authority, caller.local()) {
-        Ok(())
-    } else {
-        Err(Refusal::BadHost(
+    if let Some(line) = first {
+        caller.learn_host(line, &authority);
+    }
+    include(ours.include(&authority, caller.local()))
+}
+
+fn include(ours: bool) -> Result<(), Refusal> {
+    match ours {
+        true => Ok(()),
+        false => Err(Refusal::BadHost(
             "Host names somebody else; the gateway's own names are under hosts.",
-        ))
+        )),
     }
 }
 
@@ -289,11 +307,11 @@ mod tests {
             ("/crm", "crm", ""),
             ("/crm//x", "crm", "//x"),
         ] {
-            let addressed = address(target, &headers).ok();
+            let addressed = address(target, &headers, Fields::default()).ok();
             assert_eq!(addressed, Some((id, rest, Addressed::ByPath)), "{target}");
         }
-        assert!(address("/", &headers).is_err());
-        assert!(address("//crm/x", &headers).is_err());
-        assert!(address("*", &headers).is_err());
+        assert!(address("/", &headers, Fields::default()).is_err());
+        assert!(address("//crm/x", &headers, Fields::default()).is_err());
+        assert!(address("*", &headers, Fields::default()).is_err());
     }
 }

@@ -16,6 +16,7 @@ use serde::Serialize;
 
 use super::authorize::Permit;
 use super::error::{Reason, Refusal, Row};
+use super::fields::{Field, Fields};
 use super::forward::Answer;
 use super::location::relocate;
 use super::observe::Observation;
@@ -53,7 +54,7 @@ impl Carried {
 pub(crate) fn relay(
     carried: Carried,
     taking: Option<Taking>,
-    observation: Observation,
+    observation: Box<Observation>,
 ) -> Response<Relay> {
     let Carried {
         answer: Answer {
@@ -87,8 +88,11 @@ pub(super) fn pass_on<B: Body<Data = Bytes> + Unpin>(
     observation: &Observation,
 ) -> Scrubbed<B> {
     let connector = &permit.entry().connector;
-    clean(&mut head.headers, connector);
-    relocate(&mut head.headers, permit);
+    let fields = Fields::of(&head.headers);
+    clean(&mut head.headers, fields, connector);
+    if fields.has(Field::Location) {
+        relocate(&mut head.headers, permit);
+    }
     let mut body = Scrubbed::new(&mut head.headers, body, mask, connector.scrub);
     observation.masked(body.take_masked());
     head.version = http::Version::default();
@@ -98,27 +102,29 @@ pub(super) fn pass_on<B: Body<Data = Bytes> + Unpin>(
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1) and session cookies, which are
 /// credentials, unless they are to travel.
-fn clean(headers: &mut HeaderMap, connector: &Connector) {
-    if headers.contains_key(header::CONNECTION) {
+fn clean(headers: &mut HeaderMap, fields: Fields, connector: &Connector) {
+    if fields.has(Field::Connection) {
         for name in rewrite::connection_options(headers) {
             headers.remove(name);
         }
     }
-    let hop_by_hop: Vec<_> = headers
-        .keys()
-        .filter(|name| rewrite::is_hop_by_hop(name))
-        .cloned()
-        .collect();
-    for name in hop_by_hop {
-        headers.remove(name);
+    if fields.has_hop_by_hop() {
+        let hop_by_hop: Vec<_> = headers
+            .keys()
+            .filter(|name| rewrite::is_hop_by_hop(name))
+            .cloned()
+            .collect();
+        for name in hop_by_hop {
+            headers.remove(name);
+        }
     }
-    if connector.cookies == Cookies::Drop {
+    if fields.has(Field::SetCookie) && connector.cookies == Cookies::Drop {
         headers.remove(header::SET_COOKIE);
     }
 }
 
 /// Answers OPTIONS in the origin's place (RFC 9110 §7.6.2, §9.3.7).
-pub(crate) fn last_hop(mut observation: Observation) -> Response<Relay> {
+pub(crate) fn last_hop(mut observation: Box<Observation>) -> Response<Relay> {
     observation.answered(StatusCode::NO_CONTENT);
     let mut response = Response::new(Relay::own(None, observation));
     *response.status_mut() = StatusCode::NO_CONTENT;
@@ -163,7 +169,7 @@ pub(crate) fn problem_text(
 }
 
 /// Says why a request was not carried.
-pub(crate) fn refuse(refusal: &Refusal, observation: Observation) -> Response<Relay> {
+pub(crate) fn refuse(refusal: &Refusal, observation: Box<Observation>) -> Response<Relay> {
     let row = refusal.reason().row();
     let text = problem_text(
         row,

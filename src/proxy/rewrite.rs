@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, re
 
 use super::authorize::Permit;
 use super::caller::Caller;
+use super::fields::{Field, Fields};
 use super::outbound::Outbound;
 use super::scrub;
 use crate::connector::{Cookies, Forwarded};
@@ -21,20 +22,19 @@ pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("connector-i
 /// The header that carries the request's ID.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
-
 /// Fields that concern one connection only (RFC 9110 §7.6.1), whether `Connection` names them or
 /// not. `TE` is said anew by [`say_te`].
 pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
-    *name == header::CONNECTION
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
-        || *name == header::TE
-        || *name == header::TRANSFER_ENCODING
-        || *name == header::UPGRADE
-        || *name == HTTP2_SETTINGS
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+    )
 }
 
 /// Fields that must not stand in trailers: those that frame, route or authenticate (RFC 9110
@@ -66,17 +66,6 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
 /// Servers that turn names into environment variables (RFC 3875 §4.1.18) cannot tell the two
 /// spellings apart.
 fn is_ours(name: &str) -> bool {
-    const NAMES: [&str; 9] = [
-        "authorization",
-        "proxy-authorization",
-        "connector-id",
-        "forwarded",
-        "host",
-        "via",
-        "x-request-id",
-        "content-length",
-        "transfer-encoding",
-    ];
     let dashed;
     let name = if name.contains('_') {
         dashed = name.replace('_', "-");
@@ -84,7 +73,25 @@ fn is_ours(name: &str) -> bool {
     } else {
         name
     };
-    NAMES.contains(&name) || name.starts_with("x-forwarded-")
+    matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "connector-id"
+            | "forwarded"
+            | "host"
+            | "via"
+            | "x-request-id"
+            | "content-length"
+            | "transfer-encoding"
+    ) || name.starts_with("x-forwarded-")
+}
+
+/// Whether two names are one to servers that read `_` as `-`.
+fn is_spelling_of(name: &HeaderName, ours: &HeaderName) -> bool {
+    let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
+    let (name, ours) = (name.as_str().bytes(), ours.as_str().bytes());
+    name.len() == ours.len() && name.map(dashed).eq(ours.map(dashed))
 }
 
 /// What a request's head is made of beside the flow's own fields.
@@ -99,32 +106,30 @@ pub(crate) struct Injected<'a> {
 /// Builds the head that the origin receives. The flow's stays as it is, for another attempt: to
 /// count up what its values share is cheaper than a copy of all.
 pub(crate) fn rewrite(
-    flow: &request::Parts,
+    (flow, fields): (&request::Parts, Fields),
     permit: &Permit,
     injected: Injected<'_>,
     body: Outbound,
 ) -> Request<Outbound> {
     let connector = &permit.entry().connector;
-    let named = connection_options(&flow.headers);
-    let takes_trailers = accepts_trailers(&flow.headers);
-    let credential_name = match &injected.credential {
-        Credential::None => None,
-        Credential::Field { name, .. } => Some(name.as_str().replace('_', "-")),
-    };
+    let connection = fields.has(Field::Connection);
+    let named = connection.then(|| connection_options(&flow.headers));
+    let takes_trailers = fields.has(Field::Te) && accepts_trailers(&flow.headers);
     let travels = |name: &HeaderName| {
-        let sent_as_credential = credential_name.as_deref().is_some_and(|ours| {
-            name.as_str() == ours
-                || (name.as_str().contains('_') && name.as_str().replace('_', "-") == ours)
-        });
+        let sent_as_credential = match &injected.credential {
+            Credential::None => false,
+            Credential::Field { name: ours, .. } => is_spelling_of(name, ours),
+        };
         !(is_hop_by_hop(name)
             || is_ours(name.as_str())
             || sent_as_credential
-            || named.contains(name)
+            || named.iter().flatten().any(|named| named == name)
             || (*name == header::COOKIE && connector.cookies == Cookies::Drop))
     };
     let mut headers = HeaderMap::with_capacity(flow.headers.len() + 6);
-    let cookies = join_cookies(&flow.headers);
-    let expects_continue = expects_continue(&flow.headers);
+    let cookies = fields.has(Field::Cookie);
+    let cookies = cookies.then(|| join_cookies(&flow.headers)).flatten();
+    let expects_continue = fields.has(Field::Expect) && expects_continue(&flow.headers);
     for (name, value) in &flow.headers {
         let joined = *name == header::COOKIE && cookies.is_some();
         // Answering `100 Continue` is this hop's own business (RFC 9110 §10.1.1).
@@ -136,8 +141,10 @@ pub(crate) fn rewrite(
     if let Some(cookies) = cookies.filter(|_| travels(&header::COOKIE)) {
         headers.insert(header::COOKIE, cookies);
     }
-    for via in flow.headers.get_all(header::VIA) {
-        headers.append(header::VIA, via.clone());
+    if fields.has(Field::Via) {
+        for via in flow.headers.get_all(header::VIA) {
+            headers.append(header::VIA, via.clone());
+        }
     }
     headers.append(header::VIA, injected.via.clone());
     headers.insert(REQUEST_ID, injected.request_id.clone());
@@ -148,6 +155,7 @@ pub(crate) fn rewrite(
     }
     if takes_trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        say_te(&mut headers);
     }
     if let Credential::Field { name, value, .. } = injected.credential {
         scrub::ask_for_identity(&mut headers, connector);

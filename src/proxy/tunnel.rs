@@ -31,7 +31,7 @@ use http::{Response, header};
 use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes};
 
 use super::authorize::Permit;
-use super::caller::Caller;
+use super::caller::Visit;
 use super::forward::Answer;
 use super::io::Io;
 use super::lease::Lease;
@@ -50,7 +50,7 @@ const BUFFER_BYTES: usize = 8 * 1024;
 /// A connection that both sides have left HTTP on.
 #[derive(Debug)]
 pub(crate) struct Tunnel {
-    observation: Observation,
+    observation: Box<Observation>,
     permit: Permit,
     lease: Option<Lease>,
     _counted: Counted,
@@ -76,9 +76,8 @@ enum Cut {
 /// Answers 101 and has the caller's connection carry the tunnel when that is out.
 pub(crate) fn open(
     carried: Carried,
-    worker: &Worker,
-    caller: &Caller,
-    observation: Observation,
+    visit: &Visit,
+    observation: Box<Observation>,
 ) -> Response<Relay> {
     let Carried {
         answer: Answer {
@@ -103,8 +102,8 @@ pub(crate) fn open(
         // It went to the origin in the same way.
         drop(upgrade::say(&mut head.headers, protocol));
     }
-    let counted = Counted::new(&permit, worker);
-    caller.leave_http(Box::new(Tunnel {
+    let counted = Counted::new(&permit, &visit.worker);
+    visit.caller.leave_http(Box::new(Tunnel {
         observation,
         permit,
         lease,
@@ -143,6 +142,7 @@ impl Tunnel {
             return Err(Cut::Unwritten);
         };
         let far = Arc::clone(&bare.meter);
+        far.changes_hands();
         let mut origin = bare.io.into_tunnel(bare.read_ahead);
         let limit = self.permit.entry().connector.upstream.tunnel_idle_timeout;
         let tally = Tally {

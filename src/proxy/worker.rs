@@ -77,6 +77,7 @@ impl fmt::Debug for Worker {
 
 impl Worker {
     pub(crate) fn new(index: usize, plane: Arc<Plane>) -> Self {
+        let request_ids = RequestIds::new(&plane.clock);
         Self {
             index,
             pool: Pool::default(),
@@ -87,7 +88,7 @@ impl Worker {
             siblings: OnceLock::new(),
             closing_idle: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
-            request_ids: RequestIds::new(),
+            request_ids,
         }
     }
 
@@ -136,8 +137,9 @@ impl Worker {
         self.plane.access_log.write(record, self.counters());
     }
 
-    pub(crate) fn next_request_id(&self) -> HeaderValue {
-        self.request_ids.next(&self.plane.clock)
+    /// An ID for a request that arrived at the time `now`.
+    pub(crate) fn next_request_id(&self, now: Duration) -> HeaderValue {
+        self.request_ids.next(now)
     }
 
     pub(crate) fn is_stopping(&self) -> bool {
@@ -183,6 +185,7 @@ impl Worker {
     fn look_around(&self) {
         let now = self.clock().monotonic();
         self.tick.set(now);
+        self.request_ids.date(self.clock());
         self.sweep.run();
         if self.closing_idle.load(Ordering::Acquire) {
             self.sweep.close_idle_clients(DRAIN_GRACE);
