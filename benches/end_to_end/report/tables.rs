@@ -1,0 +1,127 @@
+//! From rounds and findings to tables of words.
+
+use std::time::Duration;
+
+use super::super::figures::{Finding, Measure, Round, Series, Spread, Table, micros, names};
+use super::cells;
+use super::grid::Grid;
+
+/// A load's table: a row for each contender.
+pub(crate) fn load(table: &Table) -> Grid {
+    match table.measure {
+        Measure::CpuPerRequest => cost(table),
+        Measure::AddedP99 => latency(table),
+    }
+}
+
+fn cost(table: &Table) -> Grid {
+    let mut grid = Grid::new(&[
+        "contender",
+        "CPU µs/request (quartiles)",
+        "of nginx",
+        "of the floor",
+        "requests/s",
+        "p50 µs",
+        "p99 µs",
+        "MiB",
+        "waited",
+    ]);
+    for series in &table.series {
+        let name = &series.contender;
+        grid.push(vec![
+            name.clone(),
+            cells::spread(series.spread(Round::cpu_per_request)),
+            cells::ratio(table.ratio(name, names::NGINX)),
+            cells::ratio(table.ratio(name, names::FLOOR)),
+            cells::median(series.spread(Round::per_second)),
+            cells::median(series.spread(|round| micros(round.p50))),
+            cells::median(series.spread(|round| micros(round.p99))),
+            mebibytes(series),
+            cells::percent(series.spread(Round::waited_percent)),
+        ]);
+    }
+    grid
+}
+
+fn latency(table: &Table) -> Grid {
+    let mut grid = Grid::new(&[
+        "contender",
+        "p50 µs",
+        "p99 µs",
+        "added p50 µs (quartiles)",
+        "added p99 µs (quartiles)",
+        "added p99 beside nginx's",
+        "CPU µs/request",
+        "requests/s",
+        "MiB",
+        "waited",
+    ]);
+    for series in &table.series {
+        grid.push(latency_row(table, series));
+    }
+    grid
+}
+
+fn latency_row(table: &Table, series: &Series) -> Vec<String> {
+    let name = &series.contender;
+    let is_direct = name == names::DIRECT;
+    // Who calls the origin itself adds nothing and is no contender's process.
+    let own = |cell: String| match is_direct {
+        true => cells::NOTHING.to_owned(),
+        false => cell,
+    };
+    let added =
+        |latency: fn(&Round) -> Duration| cells::spread(Spread::of(table.added(series, latency)));
+    let beside = match name == names::NGINX {
+        true => None,
+        false => table.difference(name, names::NGINX),
+    };
+    vec![
+        name.clone(),
+        cells::median(series.spread(|round| micros(round.p50))),
+        cells::median(series.spread(|round| micros(round.p99))),
+        own(added(|round| round.p50)),
+        own(added(|round| round.p99)),
+        own(cells::difference(beside)),
+        own(cells::median(series.spread(Round::cpu_per_request))),
+        cells::median(series.spread(Round::per_second)),
+        own(mebibytes(series)),
+        own(cells::percent(series.spread(Round::waited_percent))),
+    ]
+}
+
+fn mebibytes(series: &Series) -> String {
+    cells::median(series.spread(|round| round.resident_bytes as f64 / f64::from(1 << 20)))
+}
+
+/// What went wrong in a load's rounds, a sentence for each contender: figures are no better than
+/// the answers they were taken from.
+pub(crate) fn failures(table: &Table) -> Vec<String> {
+    let told = table.series.iter().filter_map(|series| {
+        let (failed, all) = series.failures();
+        (failed > 0).then(|| {
+            format!(
+                "{}: {} of {} requests were not answered as expected.",
+                series.contender,
+                cells::grouped(failed as f64),
+                cells::grouped(all as f64)
+            )
+        })
+    });
+    told.collect()
+}
+
+/// What was found without rounds.
+pub(crate) fn findings(findings: &[Finding]) -> Grid {
+    let mut grid = Grid::new(&["scenario", "what", "measured", "beside"]);
+    for finding in findings {
+        let measured = format!("{} {}", cells::figure(finding.value), finding.unit);
+        grid.push(vec![
+            finding.scenario.clone(),
+            finding.what.clone(),
+            measured.trim_end().to_owned(),
+            finding.beside.clone().unwrap_or_default(),
+        ]);
+    }
+    grid
+}
