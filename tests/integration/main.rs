@@ -37,6 +37,7 @@ mod heads;
 mod hosts;
 mod inbound;
 mod life;
+mod load_tool;
 mod observe;
 mod oidc;
 mod oidc_flows;

@@ -1,9 +1,41 @@
 //! What is sent, and what came of it.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `target` | where requests are sent; connections, plain and over TLS |
+//! | `request` | what is sent |
+//! | `head` · `body` | an answer over HTTP/1.1: where it ends |
+//! | `refusal` | answers that a gateway made up itself |
+//! | `http1` · `http2` | one client |
+//! | `pace` | when requests are due: closed and open loops |
+//! | `crew` | all clients: opened, tried, then let loose |
+//! | `tally` · `answer` | what came of it |
 
-use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use hdrhistogram::Histogram;
+use tokio::runtime::Builder;
+
+mod answer;
+pub(crate) mod body;
+mod crew;
+pub(crate) mod head;
+mod http1;
+mod http2;
+pub(crate) mod pace;
+pub(crate) mod refusal;
+mod request;
+mod tally;
+mod target;
+
+use crew::{Crew, Orders};
+use request::Request;
+use tally::{Expected, Tally};
+pub(crate) use target::{Target, Tls};
+
+/// What an upload is answered with.
+const UPLOAD_ANSWER_BYTES: u64 = 100;
 
 /// What clients do in a round.
 #[derive(Clone, Debug)]
@@ -47,23 +79,80 @@ pub(crate) enum Pace {
     Open { per_second: u32 },
 }
 
-/// Where requests are sent.
-#[derive(Clone, Debug)]
-pub(crate) struct Target {
-    pub(crate) address: SocketAddr,
-    /// What `Host` says.
-    pub(crate) host: String,
-    /// Stands before the origin's own paths, without a slash at its end: `/o`, or nothing.
-    pub(crate) prefix: String,
-}
-
 /// What came of a round's requests.
 #[derive(Clone, Debug)]
 pub(crate) struct Outcome {
+    /// Answered with 200 and the bytes expected.
     pub(crate) requests: u64,
-    /// Answered with anything but 200 and the bytes expected, or not at all.
+    /// Answered with anything else, or not at all; those that could not be sent are among them.
     pub(crate) failures: u64,
+    /// What the first different failures were.
+    pub(crate) told: Vec<String>,
+    /// Requests of an open loop that were sent more than a millisecond after they were due, for no
+    /// connection was free.
+    pub(crate) late: u64,
+    /// Requests of an open loop that were due and not sent when the round was over.
+    pub(crate) unsent: u64,
+    /// From the first request to the end of the last.
     pub(crate) took: Duration,
-    /// In nanoseconds.
+    /// In nanoseconds; in an open loop since a request was due.
     pub(crate) latencies: Histogram<u64>,
+}
+
+/// Sends `load` to `target` for as long as it `lasts`. Connections are opened and have carried a
+/// request each before the clock starts. Blocks; everything runs on this thread, but for what
+/// tells an open loop the time.
+pub(crate) fn run(load: &Load, target: &Target, lasts: Duration) -> Outcome {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (crew, warm) = Crew::muster(&load.orders(target)).await.unwrap();
+        let start = Instant::now();
+        let (_watch, ending) = crew.set_off(load.pace, lasts);
+        Outcome::new(warm, ending.await, start)
+    })
+}
+
+impl Load {
+    fn orders(&self, target: &Target) -> Orders {
+        let (request, bytes) = match self.exchange {
+            Exchange::Get { answer_bytes } => {
+                let path = target.path(&format!("/b/{answer_bytes}"));
+                (Request::get(path, &target.host), answer_bytes as u64)
+            }
+            Exchange::Upload { request_bytes } => {
+                let path = target.path("/upload");
+                let body = Bytes::from(vec![b'u'; request_bytes]);
+                (Request::post(path, &target.host, body), UPLOAD_ANSWER_BYTES)
+            }
+        };
+        Orders {
+            target: target.clone(),
+            request,
+            client: self.client,
+            connections: self.connections,
+            expected: Expected::Bytes(bytes),
+            timeout: None,
+            ramp: Duration::ZERO,
+        }
+    }
+}
+
+impl Outcome {
+    /// What failed before the clock started, `warm`, is no request of the round, but has to be
+    /// known.
+    fn new(warm: Tally, tally: Tally, start: Instant) -> Self {
+        let told = warm
+            .told
+            .into_iter()
+            .map(|told| format!("to begin with, {told}"));
+        Self {
+            requests: tally.requests,
+            failures: tally.failures + warm.failures,
+            told: told.chain(tally.told).collect(),
+            late: tally.late,
+            unsent: tally.unsent,
+            took: tally.last.map_or(Duration::ZERO, |last| last - start),
+            latencies: tally.latencies,
+        }
+    }
 }

@@ -1,0 +1,201 @@
+//! Closed loops through a gateway: what is sent reaches the origin, and what comes back is counted.
+
+use std::time::Duration;
+
+use crate::support::answer::Answer;
+use crate::support::connector::{basic, connector, connectors};
+use crate::support::gateway::Running;
+use crate::support::origin::{Origin, Setup, whole};
+use crate::support::stage::Stage;
+
+use super::load::{Client, Exchange, Load, Outcome, Pace, Target, Tls, run};
+
+const LASTS: Duration = Duration::from_millis(200);
+const CONNECTIONS: usize = 3;
+
+/// An origin as the harness has one, behind a gateway.
+struct Scene {
+    stage: Stage,
+    origin: Origin,
+    gateway: Running,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let stage = Stage::new();
+        let answer = whole(|request| match request.target.strip_prefix("/b/") {
+            Some(bytes) => Answer::text(&"x".repeat(bytes.parse().unwrap())),
+            None => Answer::text(&"u".repeat(100)),
+        });
+        let origin = Origin::start(Setup::new(&stage.server()), answer).await;
+        let all = [connector("o", &origin.url("/"), &basic("u", "p"))];
+        let gateway = Running::start(&stage, &connectors(&all)).await;
+        Self {
+            stage,
+            origin,
+            gateway,
+        }
+    }
+
+    /// The origin through the gateway.
+    fn through(&self) -> Target {
+        Target {
+            address: self.gateway.flows(),
+            host: "localhost".to_owned(),
+            prefix: "/o".to_owned(),
+            tls: None,
+        }
+    }
+
+    /// The origin itself.
+    fn past(&self) -> Target {
+        let ca = self.stage.directory().join("ca.pem");
+        Target {
+            address: self.origin.address(),
+            host: "localhost".to_owned(),
+            prefix: String::new(),
+            tls: Some(Tls::trusting("localhost", Some(&ca)).unwrap()),
+        }
+    }
+}
+
+fn load(exchange: Exchange, client: Client) -> Load {
+    Load {
+        name: "test",
+        title: "a test",
+        exchange,
+        client,
+        connections: CONNECTIONS,
+        pace: Pace::Closed,
+    }
+}
+
+async fn sent(load: Load, target: Target) -> Outcome {
+    let running = tokio::task::spawn_blocking(move || run(&load, &target, LASTS));
+    running.await.unwrap()
+}
+
+const SMALL: Exchange = Exchange::Get { answer_bytes: 100 };
+const LARGE: Exchange = Exchange::Get {
+    answer_bytes: 300_000,
+};
+const UPLOAD: Exchange = Exchange::Upload {
+    request_bytes: 300_000,
+};
+const CLIENTS: [Client; 3] = [
+    Client::KeptAlive,
+    Client::NewEach,
+    Client::Http2 { streams: 2 },
+];
+
+#[tokio::test]
+async fn every_exchange_is_carried_by_every_client() {
+    let scene = Scene::set().await;
+
+    for client in CLIENTS {
+        for exchange in [SMALL, LARGE, UPLOAD] {
+            for target in [scene.through(), scene.past()] {
+                let what = format!("{client:?} {exchange:?} {target:?}");
+                let outcome = sent(load(exchange, client), target).await;
+                assert_eq!(outcome.told, [""; 0], "{what}");
+                assert_eq!(outcome.failures, 0, "{what}");
+                assert!(outcome.requests > 0, "{what}");
+                assert_eq!(outcome.latencies.len(), outcome.requests, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_counted_is_what_the_origin_saw() {
+    for (client, first) in [
+        (Client::KeptAlive, CONNECTIONS),
+        (Client::NewEach, CONNECTIONS),
+        (Client::Http2 { streams: 4 }, CONNECTIONS * 4),
+    ] {
+        let scene = Scene::set().await;
+
+        let outcome = sent(load(UPLOAD, client), scene.past()).await;
+
+        // Each client has sent one before the clock started.
+        let tally = scene.origin.tally();
+        assert_eq!(tally.whole as u64, outcome.requests + first as u64);
+        let connections = match client {
+            Client::NewEach => tally.whole,
+            Client::KeptAlive | Client::Http2 { .. } => CONNECTIONS,
+        };
+        assert_eq!(tally.handshaken, connections, "{client:?}");
+        let sent = scene.origin.requests();
+        assert!(sent.iter().all(|request| request.body.len() == 300_000));
+    }
+}
+
+#[tokio::test]
+async fn answers_of_another_length_are_failures() {
+    let scene = Scene::set().await;
+    // The answer to an upload is 100 bytes there; here it is asked for as one of 99.
+    let target = Target {
+        prefix: "/o/elsewhere".to_owned(),
+        ..scene.through()
+    };
+    let exchange = Exchange::Get { answer_bytes: 99 };
+
+    for client in CLIENTS {
+        let outcome = sent(load(exchange, client), target.clone()).await;
+
+        assert_eq!(outcome.requests, 0, "{client:?}");
+        assert!(outcome.failures > 0, "{client:?}");
+        let told = "answered 200 with 100 bytes";
+        assert!(
+            outcome.told.contains(&told.to_owned()),
+            "{:?}",
+            outcome.told
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_gateways_refusal_is_told_by_its_reason() {
+    let scene = Scene::set().await;
+    let target = Target {
+        prefix: "/nobody".to_owned(),
+        ..scene.through()
+    };
+
+    for client in CLIENTS {
+        let outcome = sent(load(SMALL, client), target.clone()).await;
+
+        assert_eq!(outcome.requests, 0, "{client:?}");
+        let told = "answered 404 (attache: no-such-connector)";
+        assert!(
+            outcome.told.contains(&told.to_owned()),
+            "{:?}",
+            outcome.told
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_target_that_does_not_answer_is_told_and_ends_nothing() {
+    let scene = Scene::set().await;
+    let plain = Target {
+        tls: None,
+        ..scene.past()
+    };
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = Target {
+        address: nobody.local_addr().unwrap(),
+        ..plain.clone()
+    };
+    drop(nobody);
+
+    for client in CLIENTS {
+        for target in [target.clone(), plain.clone()] {
+            let outcome = sent(load(SMALL, client), target).await;
+
+            assert_eq!(outcome.requests, 0, "{client:?}");
+            assert!(outcome.failures > 0, "{client:?}");
+            assert!(!outcome.told.is_empty(), "{client:?}");
+        }
+    }
+}
