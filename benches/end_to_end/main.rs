@@ -9,8 +9,9 @@
 //! | `processors` | who runs where; processor time and memory of a process |
 //! | `stage` · `origin` | certificates, the origin and the token endpoint, in a process of their own |
 //! | `peers/` | the contenders: found, configured alike, started |
+//! | `running` | a process that ends with this one |
 //! | `load/` | what is sent: closed and open loops, HTTP/1.1 and HTTP/2 |
-//! | `rounds` | interleaved rounds of every load with every contender |
+//! | `loads` · `rounds` | interleaved rounds of every load with every contender |
 //! | `scenarios/` | what has no rounds to compare: memory, start, handshakes, expiry |
 //! | `report/` | the table on the terminal, `report.md` with its plots, JSON |
 
@@ -20,14 +21,218 @@
     reason = "what cannot be done here ends the run"
 )]
 
-#[allow(dead_code, reason = "the rounds that use it are not there yet")]
+#[allow(dead_code, reason = "the report is not whole yet")]
 mod arguments;
-#[allow(dead_code, reason = "the rounds that use it are not there yet")]
+#[allow(dead_code, reason = "the report is not whole yet")]
 mod figures;
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "what loads a gateway that runs already is not there yet"
+)]
 mod load;
-#[allow(dead_code, reason = "the rounds that use it are not there yet")]
+mod loads;
+#[allow(dead_code, reason = "the report is not whole yet")]
 mod machine;
-#[allow(dead_code, reason = "the rounds that use it are not there yet")]
+mod origin;
+#[allow(
+    dead_code,
+    reason = "the scenarios that use the rest are not there yet"
+)]
+mod peers;
+#[allow(
+    dead_code,
+    reason = "the scenarios that use the rest are not there yet"
+)]
+mod processors;
+#[allow(dead_code, reason = "the report is not whole yet")]
 mod report;
+mod rounds;
+#[allow(
+    dead_code,
+    reason = "the scenarios that use the rest are not there yet"
+)]
+mod running;
+#[allow(
+    dead_code,
+    reason = "the scenarios that use the rest are not there yet"
+)]
+mod stage;
 
-fn main() {}
+use std::env;
+
+use arguments::Arguments;
+use figures::{Plan, Results, Table, Version, names};
+use load::Target;
+use loads::{Trial, Way};
+use machine::Machine;
+use peers::{AttacheExtra, Contender, Kind};
+use processors::Processors;
+use rounds::Lane;
+use stage::Stage;
+
+/// Attaché's variants, which take part in the main load.
+const WITH_TOKEN: &str = "Attaché, token from the cache";
+const WITH_ACCESS_LOG: &str = "Attaché, access log";
+const WITH_TWO_WORKERS: &str = "Attaché, 2 workers";
+/// Rounds in which nginx's maximum is found out where [`loads::MAIN`] is not run.
+const ROUNDS_FOR_MAXIMUM: usize = 3;
+
+fn main() {
+    let words: Vec<String> = env::args().collect();
+    if let [_, word, arguments @ ..] = words.as_slice()
+        && word == origin::WORD
+    {
+        return origin::run(arguments);
+    }
+    match Arguments::parse_from_words(env::args_os()) {
+        // Tests are run or listed.
+        None => {}
+        Some(Err(error)) => error.exit(),
+        Some(Ok(arguments)) if arguments.list => list(&arguments),
+        Some(Ok(arguments)) => measure(&arguments),
+    }
+}
+
+fn list(arguments: &Arguments) {
+    let closed = loads::closed().into_iter().map(|trial| trial.load);
+    for load in closed.chain([loads::fixed_rate(1).load]) {
+        if arguments.wants(load.name) {
+            println!("{:16} {}", load.name, load.title);
+        }
+    }
+}
+
+fn measure(arguments: &Arguments) {
+    let (machine, plan) = (Machine::look(), arguments.plan());
+    let processors = Processors::shared_out(plan.threads);
+    processors.keep_to_load();
+    eprintln!("{}", processors.described());
+    let stage = Stage::start(&processors);
+    let wanted = |kind: &Kind| *kind == Kind::Attache || arguments.wants_peer(kind.word());
+    let contenders: Vec<_> = Kind::ALL
+        .into_iter()
+        .filter(wanted)
+        .filter_map(|kind| peers::start(kind, &stage, plan.threads, &AttacheExtra::default()))
+        .collect();
+    let results = Results {
+        versions: contenders.iter().map(Version::of).collect(),
+        tables: tables(arguments, &stage, &contenders, &plan),
+        findings: Vec::new(),
+    };
+    drop(contenders);
+    report::show(&results, &machine, &plan);
+}
+
+impl Version {
+    fn of(contender: &Contender) -> Self {
+        Self {
+            contender: contender.name.clone(),
+            version: contender.version.clone(),
+        }
+    }
+}
+
+fn tables(
+    arguments: &Arguments,
+    stage: &Stage,
+    contenders: &[Contender],
+    plan: &Plan,
+) -> Vec<Table> {
+    let mut tables = Vec::new();
+    let through = |way| {
+        contenders
+            .iter()
+            .filter_map(move |one| Lane::through(one, way))
+    };
+    for trial in loads::closed() {
+        let way = trial.way;
+        match trial.load.name {
+            name if !arguments.wants(name) => {}
+            loads::MAIN => tables.push(main_table(stage, contenders, &trial, plan)),
+            _ => tables.push(rounds::run(&trial, through(way).collect(), plan)),
+        }
+    }
+    if arguments.wants(loads::FIXED_RATE) {
+        let maximum = maximum(
+            tables.iter().find(|table| table.load == loads::MAIN),
+            contenders,
+            plan,
+        );
+        let trial = loads::fixed_rate((maximum / 2.0) as u32);
+        let directly = Lane {
+            name: names::DIRECT.to_owned(),
+            pids: Vec::new(),
+            target: direct(stage),
+        };
+        let lanes = through(Way::Http1).chain([directly]).collect();
+        tables.push(rounds::run(&trial, lanes, plan));
+    }
+    tables
+}
+
+/// [`loads::MAIN`], in which Attaché takes part with a token, with an access log of everything, and with
+/// two workers, too: on the same processors, as everything else.
+fn main_table(stage: &Stage, contenders: &[Contender], trial: &Trial, plan: &Plan) -> Table {
+    let variant = |name: &str, extra: AttacheExtra| {
+        let mut variant = peers::start(Kind::Attache, stage, plan.threads, &extra)?;
+        variant.name = name.to_owned();
+        Some(variant)
+    };
+    let access_log = AttacheExtra {
+        access_log: Some("all"),
+        ..AttacheExtra::default()
+    };
+    let workers = AttacheExtra {
+        workers: Some(2),
+        ..AttacheExtra::default()
+    };
+    let variants = [
+        variant(WITH_ACCESS_LOG, access_log),
+        variant(WITH_TWO_WORKERS, workers),
+    ];
+    let all = contenders.iter().chain(variants.iter().flatten());
+    let tokens = contenders
+        .iter()
+        .filter_map(|one| Lane::with_token(one, WITH_TOKEN));
+    let lanes = all
+        .filter_map(|one| Lane::through(one, trial.way))
+        .chain(tokens);
+    rounds::run(trial, lanes.collect(), plan)
+}
+
+/// Requests a second that nginx carries at most; where there is none, Attaché.
+fn maximum(measured: Option<&Table>, contenders: &[Contender], plan: &Plan) -> f64 {
+    let of = |table: &Table| {
+        let series = table
+            .of(names::NGINX)
+            .or_else(|| table.of(names::ATTACHE))?;
+        series.spread(figures::Round::per_second)
+    };
+    let found = measured.and_then(of).or_else(|| {
+        let trial = loads::closed()
+            .into_iter()
+            .find(|trial| trial.load.name == loads::MAIN)?;
+        let kinds = [Kind::Nginx, Kind::Attache];
+        let one = kinds
+            .iter()
+            .find_map(|kind| contenders.iter().find(|one| one.kind == *kind))?;
+        let plan = Plan {
+            rounds: ROUNDS_FOR_MAXIMUM,
+            ..plan.clone()
+        };
+        let lanes = Lane::through(one, trial.way).into_iter().collect();
+        of(&rounds::run(&trial, lanes, &plan))
+    });
+    found.expect("Attaché answers").median
+}
+
+/// The origin without anything between, and without TLS: what its own answers take.
+fn direct(stage: &Stage) -> Target {
+    Target {
+        address: stage.origin_plain,
+        host: stage.origin_plain.to_string(),
+        prefix: "/open".to_owned(),
+        tls: None,
+    }
+}

@@ -103,9 +103,20 @@ pub(crate) struct Outcome {
 /// request each before the clock starts. Blocks; everything runs on this thread, but for what
 /// tells an open loop the time.
 pub(crate) fn run(load: &Load, target: &Target, lasts: Duration) -> Outcome {
+    run_observed(load, target, lasts, || {})
+}
+
+/// As [`run`], and tells when the clock starts.
+pub(crate) fn run_observed(
+    load: &Load,
+    target: &Target,
+    lasts: Duration,
+    starts: impl FnOnce(),
+) -> Outcome {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (crew, warm) = Crew::muster(&load.orders(target)).await.unwrap();
+        starts();
         let start = Instant::now();
         let (_watch, ending) = crew.set_off(load.pace, lasts);
         Outcome::new(warm, ending.await, start)

@@ -1,0 +1,59 @@
+//! Envoy with `credential_injector`.
+
+use std::fs;
+
+use super::{PREFIX, Started, Targets, fill, find, target, words};
+use crate::origin;
+use crate::processors::Place;
+use crate::running::Running;
+use crate::stage::{ORIGIN_NAME, Stage, free_port};
+
+const CONFIGURATION: &str = include_str!("envoy.yaml");
+
+pub(super) fn start(stage: &Stage, threads: usize) -> Option<Started> {
+    let program = find("envoy")?;
+    let port = free_port();
+    let (origin1, origin2) = (stage.origin.port(), stage.origin_http2.port());
+    let text = fill(
+        CONFIGURATION,
+        &[
+            ("reuseport", &(threads > 1).to_string()),
+            ("port", &port.to_string()),
+            ("origin1", &origin1.to_string()),
+            ("origin2", &origin2.to_string()),
+            ("host1", &format!("{ORIGIN_NAME}:{origin1}")),
+            ("host2", &format!("{ORIGIN_NAME}:{origin2}")),
+            ("name", ORIGIN_NAME),
+            ("ca", &stage.ca().display().to_string()),
+            ("basic", &origin::basic()),
+        ],
+    );
+    let configuration = stage.file(&format!("envoy-{port}.yaml"));
+    fs::write(&configuration, text).unwrap();
+    let mut command = stage.processors.command(Place::Gateway, &program);
+    command.arg("--config-path").arg(&configuration);
+    // Its main thread is beside that many workers.
+    command.args(["--concurrency", &threads.to_string()]);
+    // Nothing here takes over from another, or would be two at once.
+    command.args(["--disable-hot-restart", "--log-level", "warning"]);
+    Some(Started {
+        version: version(&words(&program, "--version")),
+        running: Running::start(&mut command, stage.file(&format!("envoy-{port}.log"))),
+        targets: Targets {
+            http1_origin: target(port, PREFIX),
+            http2_clients: Some(target(port, PREFIX)),
+            http2_origin: Some(target(port, "/h2/o")),
+            token: None,
+        },
+        admin: None,
+    })
+}
+
+/// `… version: COMMIT/VERSION/…` is what it says of itself.
+fn version(words: &str) -> String {
+    let parts = words
+        .split_once("version: ")
+        .map(|(_, rest)| rest.split('/'));
+    let version = parts.and_then(|mut parts| parts.nth(1));
+    version.unwrap_or("unknown").to_owned()
+}

@@ -1,0 +1,176 @@
+//! Who runs on which processor, and what a process used of it.
+//!
+//! The contenders share one set of processors, as many as each has threads, and only one of them
+//! is loaded at a time; the origin, the token endpoint and whoever sends requests have the others.
+//! No system call is made from here, because unsafe code is forbidden: util-linux has the words for
+//! them (`taskset`, `setpriv`).
+
+use std::fs;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// The processors, by whom they are for.
+#[derive(Clone, Debug)]
+pub(crate) struct Processors {
+    gateway: Vec<usize>,
+    load: Vec<usize>,
+}
+
+/// What a process runs for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place {
+    Gateway,
+    Load,
+}
+
+impl Processors {
+    /// Of those this process may use, the first `threads` are the contenders'; at least one is left
+    /// to the load where there are two.
+    pub(crate) fn shared_out(threads: usize) -> Self {
+        let mut gateway = allowed();
+        let threads = threads.clamp(1, gateway.len().saturating_sub(1).max(1));
+        let mut load = gateway.split_off(threads);
+        if load.is_empty() {
+            eprintln!("One processor: the load takes its time from the contenders.");
+            load.clone_from(&gateway);
+        }
+        Self { gateway, load }
+    }
+
+    /// How many of them the contenders have: their threads.
+    pub(crate) fn gateway_threads(&self) -> usize {
+        self.gateway.len()
+    }
+
+    /// How many of them the load has.
+    pub(crate) fn load_threads(&self) -> usize {
+        self.load.len()
+    }
+
+    /// In words: `gateway on 0, load on 1`.
+    pub(crate) fn described(&self) -> String {
+        let (gateway, load) = (self.list(Place::Gateway), self.list(Place::Load));
+        format!("gateway on {gateway}, load on {load}")
+    }
+
+    /// Keeps this process, all its threads, where the load runs.
+    pub(crate) fn keep_to_load(&self) {
+        let id = std::process::id().to_string();
+        let done = Command::new("taskset")
+            .args(["-apc", &self.list(Place::Load), &id])
+            .stdout(Stdio::null())
+            .status();
+        assert!(done.is_ok_and(|done| done.success()), "taskset failed");
+    }
+
+    /// A command that runs `program` there, and ends it when the thread that starts it ends, however
+    /// that comes about. It keeps its process id through both words before it.
+    pub(crate) fn command(&self, place: Place, program: &std::path::Path) -> Command {
+        let mut command = Command::new("taskset");
+        command
+            .args(["-c", &self.list(place)])
+            .args(["setpriv", "--pdeathsig", "TERM"])
+            .arg(program);
+        command
+    }
+
+    fn list(&self, place: Place) -> String {
+        let list = match place {
+            Place::Gateway => &self.gateway,
+            Place::Load => &self.load,
+        };
+        let list: Vec<_> = list.iter().map(ToString::to_string).collect();
+        list.join(",")
+    }
+}
+
+/// Those this process may run on.
+fn allowed() -> Vec<usize> {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+    let ranges = line.unwrap().trim().split(',');
+    ranges
+        .flat_map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            first.parse::<usize>().unwrap()..=last.parse().unwrap()
+        })
+        .collect()
+}
+
+/// What some processes used so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Usage {
+    /// Processor time of their threads, those that live. A contender's do as long as it does.
+    pub(crate) cpu: Duration,
+    /// What those threads waited for a processor while they could have run.
+    pub(crate) waited: Duration,
+    /// Memory in RAM; what processes share is counted once.
+    pub(crate) resident_bytes: u64,
+}
+
+impl Usage {
+    pub(crate) fn of(pids: &[u32]) -> Self {
+        let mut usage = Self::time_of(pids);
+        usage.resident_bytes = pids.iter().map(|pid| resident_bytes(*pid)).sum();
+        usage
+    }
+
+    /// As [`Usage::of`], but for the memory: telling that costs more, and walks their page tables.
+    pub(crate) fn time_of(pids: &[u32]) -> Self {
+        let mut usage = Self::default();
+        for pid in pids {
+            let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                // A thread may end while it is looked at.
+                let Ok(times) = fs::read_to_string(task.path().join("schedstat")) else {
+                    continue;
+                };
+                let mut times = times.split_whitespace().map(|ns| ns.parse().unwrap());
+                usage.cpu += Duration::from_nanos(times.next().unwrap());
+                usage.waited += Duration::from_nanos(times.next().unwrap());
+            }
+        }
+        usage
+    }
+
+    /// What came after `before`; the memory is as it is now.
+    pub(crate) fn since(self, before: &Self) -> Self {
+        Self {
+            cpu: self.cpu.saturating_sub(before.cpu),
+            waited: self.waited.saturating_sub(before.waited),
+            resident_bytes: self.resident_bytes,
+        }
+    }
+}
+
+/// The proportional set size, because nginx's workers share most of their pages with their master.
+fn resident_bytes(pid: u32) -> u64 {
+    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
+    kib.map_or(0, |kib| kib.trim().parse::<u64>().unwrap() * 1024)
+}
+
+/// A process and those it started.
+pub(crate) fn family(pid: u32) -> Vec<u32> {
+    let mut family = vec![pid];
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let id = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok());
+        let (Some(id), Ok(stat)) = (id, fs::read_to_string(entry.path().join("stat"))) else {
+            continue;
+        };
+        // The fields behind the name, which may itself have spaces: state, parent.
+        let parent = stat
+            .rsplit_once(") ")
+            .and_then(|(_, rest)| rest.split(' ').nth(1));
+        if parent.and_then(|parent| parent.parse().ok()) == Some(pid) {
+            family.push(id);
+        }
+    }
+    family
+}

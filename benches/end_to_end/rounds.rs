@@ -1,0 +1,139 @@
+//! Rounds of every load with every contender.
+//!
+//! Invariants: the n-th rounds of all contenders with a load run one after the other, so that what
+//! the machine does besides falls on all alike; who is first changes from one round to the next;
+//! processor time counts from when connections are open and have carried a request each; a contender
+//! whose answers are wrong has no figures.
+
+use std::time::Duration;
+
+use crate::figures::{FAILED_MAX, PERCENTILES, Plan, Round, Series, Table};
+use crate::load::{self, Outcome, Target};
+use crate::loads::{Trial, Way};
+use crate::peers::{Contender, Kind};
+use crate::processors::Usage;
+
+/// The least and the most that a contender is warmed up with a load.
+const WARM_UP: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+
+/// One way through one contender, or past all of them.
+#[derive(Clone, Debug)]
+pub(crate) struct Lane {
+    pub(crate) name: String,
+    /// Whose processor time counts.
+    pub(crate) pids: Vec<u32>,
+    pub(crate) target: Target,
+}
+
+impl Lane {
+    /// That way through `contender`, if it has one.
+    pub(crate) fn through(contender: &Contender, way: Way) -> Option<Self> {
+        let targets = &contender.targets;
+        let target = match way {
+            Way::Http1 => Some(&targets.http1_origin),
+            Way::Http1NewEach if contender.kind == Kind::HaproxyTcp => None,
+            Way::Http1NewEach => Some(&targets.http1_origin),
+            Way::Http2To1 => targets.http2_clients.as_ref(),
+            Way::Http2 => targets.http2_origin.as_ref(),
+        };
+        Some(Self {
+            name: contender.name.clone(),
+            pids: contender.pids.clone(),
+            target: target?.clone(),
+        })
+    }
+
+    /// The way that takes a token from the cache.
+    pub(crate) fn with_token(contender: &Contender, name: &str) -> Option<Self> {
+        Some(Self {
+            name: name.to_owned(),
+            pids: contender.pids.clone(),
+            target: contender.targets.token.clone()?,
+        })
+    }
+}
+
+/// Loads each lane in turn, `plan.rounds` times.
+pub(crate) fn run(trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
+    eprintln!(
+        "{}: {} rounds of {:?}, {} contenders",
+        trial.load.name,
+        plan.rounds,
+        plan.round,
+        lanes.len()
+    );
+    let warm_up = (plan.round / 2).clamp(WARM_UP.0, WARM_UP.1);
+    lanes.retain(|lane| go_round(trial, lane, warm_up).is_some());
+    let mut series: Vec<_> = lanes
+        .iter()
+        .map(|lane| {
+            Some(Series {
+                contender: lane.name.clone(),
+                rounds: Vec::with_capacity(plan.rounds),
+            })
+        })
+        .collect();
+    for round in 0..plan.rounds {
+        for turn in 0..lanes.len() {
+            let place = (turn + round) % lanes.len();
+            if let Some(mut so_far) = series[place].take()
+                && let Some(round) = go_round(trial, &lanes[place], plan.round)
+            {
+                so_far.rounds.push(round);
+                series[place] = Some(so_far);
+            }
+        }
+    }
+    Table {
+        load: trial.load.name.to_owned(),
+        title: trial.load.title.to_owned(),
+        measure: trial.measure,
+        series: series.into_iter().flatten().collect(),
+    }
+}
+
+/// One round; `None`, with a word on standard error, if the answers were not those expected.
+fn go_round(trial: &Trial, lane: &Lane, lasts: Duration) -> Option<Round> {
+    let mut before = Usage::default();
+    let outcome = load::run_observed(&trial.load, &lane.target, lasts, || {
+        before = Usage::time_of(&lane.pids)
+    });
+    let used = Usage::of(&lane.pids).since(&before);
+    let failures = wrong(&outcome);
+    let all = outcome.requests + failures;
+    if outcome.requests == 0 || failures as f64 > all as f64 * FAILED_MAX {
+        eprintln!(
+            "{}: {} is left out: {failures} of {all} requests failed: {}",
+            trial.load.name,
+            lane.name,
+            outcome.told.join("; ")
+        );
+        return None;
+    }
+    Some(Round::of(&outcome, &used))
+}
+
+/// Requests that were sent and not answered as expected. Those of an open loop that could not be sent
+/// by the round's end are not among them: they count where they belong, with the latency they had
+/// by then.
+fn wrong(outcome: &Outcome) -> u64 {
+    outcome.failures - outcome.unsent
+}
+
+impl Round {
+    fn of(outcome: &Outcome, used: &Usage) -> Self {
+        let at =
+            |percentile| Duration::from_nanos(outcome.latencies.value_at_percentile(percentile));
+        Self {
+            requests: outcome.requests,
+            failures: wrong(outcome),
+            took: outcome.took,
+            cpu: used.cpu,
+            waited: used.waited,
+            resident_bytes: used.resident_bytes,
+            p50: at(50.0),
+            p99: at(99.0),
+            percentiles: PERCENTILES.map(at).to_vec(),
+        }
+    }
+}
