@@ -10,10 +10,10 @@ use super::figures::Plan;
 /// Rounds and their length, unless something else is asked for.
 const ROUNDS: usize = 15;
 const ROUND: Duration = Duration::from_secs(2);
-/// The same of a quick run: with three loads and six contenders all of it takes 27 seconds,
-/// and what is no load has the rest of the minute.
+/// The same of a quick run: three loads, one of them with nine contenders and variants, take half a
+/// minute, and all else has the other half.
 const QUICK_ROUNDS: usize = 3;
-const QUICK_ROUND: Duration = Duration::from_millis(500);
+const QUICK_ROUND: Duration = Duration::from_millis(400);
 /// What a quick run does unless `--only` says: the loads that have least in common.
 const QUICK: [&str; 4] = ["small-get-64", "http2-64", "fixed-rate", "scenarios"];
 

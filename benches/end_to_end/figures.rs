@@ -29,7 +29,7 @@ pub(crate) mod names {
 }
 
 /// The percentiles of a round's latencies that [`Round::percentiles`] holds.
-pub(crate) const PERCENTILES: [f64; 8] = [10.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9, 99.99];
+pub(crate) const PERCENTILES: [f64; 7] = [10.0, 50.0, 75.0, 90.0, 95.0, 99.0, 99.9];
 
 /// How a run is made.
 #[derive(Clone, Debug, Serialize)]
@@ -217,6 +217,13 @@ impl Series {
     fn went_wrong(&self) -> bool {
         let (failed, all) = self.failures();
         all == 0 || failed as f64 > all as f64 * FAILED_MAX
+    }
+}
+
+impl Results {
+    /// What was measured with the load of that name.
+    pub(crate) fn table(&self, load: &str) -> Option<&Table> {
+        self.tables.iter().find(|table| table.load == load)
     }
 }
 

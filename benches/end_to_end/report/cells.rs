@@ -10,6 +10,11 @@ pub(crate) fn ratio(comparison: Option<Comparison>) -> String {
     compared(comparison, |value| format!("{value:.2}"))
 }
 
+/// `0.868`: beside a bound, where the third digit may decide.
+pub(crate) fn exact_ratio(comparison: Option<Comparison>) -> String {
+    compared(comparison, |value| format!("{value:.3}"))
+}
+
 /// `−41 µs`, or why there is no difference.
 pub(crate) fn difference(comparison: Option<Comparison>) -> String {
     compared(comparison, |value| format!("{} µs", signed(value)))

@@ -2,17 +2,29 @@
 
 use std::fmt::Write;
 
+/// What a column holds, under which name: words stand to the left, figures to the right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Column {
+    Words(&'static str),
+    Figures(&'static str),
+}
+
 /// A table of words. Every row has a cell for each column.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub(crate) struct Grid {
-    columns: Vec<String>,
+    columns: Vec<Column>,
+    names: Vec<String>,
     rows: Vec<Vec<String>>,
 }
 
 impl Grid {
-    pub(crate) fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[Column]) -> Self {
         Self {
-            columns: columns.iter().map(ToString::to_string).collect(),
+            columns: columns.to_vec(),
+            names: columns
+                .iter()
+                .map(|column| column.name().to_owned())
+                .collect(),
             rows: Vec::new(),
         }
     }
@@ -22,7 +34,7 @@ impl Grid {
         self.rows.push(row);
     }
 
-    /// Aligned by spaces: words to the left, figures to the right.
+    /// Aligned by spaces.
     pub(crate) fn text(&self) -> String {
         let widths: Vec<usize> = (0..self.columns.len())
             .map(|column| {
@@ -33,9 +45,9 @@ impl Grid {
         let mut text = String::new();
         for line in self.lines() {
             let cells = line.iter().zip(&widths).enumerate();
-            let aligned = cells.map(|(column, (cell, width))| match self.has_words(column) {
-                true => format!("{cell:<width$}"),
-                false => format!("{cell:>width$}"),
+            let aligned = cells.map(|(column, (cell, width))| match self.columns[column] {
+                Column::Words(_) => format!("{cell:<width$}"),
+                Column::Figures(_) => format!("{cell:>width$}"),
             });
             let aligned: Vec<String> = aligned.collect();
             let _ = writeln!(text, "{}", aligned.join("  ").trim_end());
@@ -44,9 +56,9 @@ impl Grid {
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let rules = (0..self.columns.len()).map(|column| match self.has_words(column) {
-            true => "---",
-            false => "---:",
+        let rules = self.columns.iter().map(|column| match column {
+            Column::Words(_) => "---",
+            Column::Figures(_) => "---:",
         });
         let rules = format!("|{}|\n", rules.collect::<Vec<_>>().join("|"));
         let mut lines = self.lines().map(|line| {
@@ -58,13 +70,15 @@ impl Grid {
     }
 
     fn lines(&self) -> impl Iterator<Item = &Vec<String>> {
-        [&self.columns].into_iter().chain(&self.rows)
+        [&self.names].into_iter().chain(&self.rows)
     }
+}
 
-    /// Whether no cell of a column begins with a figure.
-    fn has_words(&self, column: usize) -> bool {
-        let is_figure = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || c == '−');
-        column == 0 || !self.rows.iter().any(|row| is_figure(&row[column]))
+impl Column {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Words(name) | Self::Figures(name) => name,
+        }
     }
 }
 

@@ -7,23 +7,100 @@
 //! | `tables` | from rounds and findings to tables of words |
 //! | `cells` · `grid` | how a figure is written; a table as text and as Markdown |
 //! | `document` | report.md |
-//! | `plots` | its pictures |
+//! | `plots` · `canvas` | its pictures; what they are drawn with |
+//! | `keep` | the last report, copied to where it is checked in |
 
-mod cells;
-mod grid;
+pub(crate) mod canvas;
+pub(crate) mod cells;
+mod document;
+pub(crate) mod goals;
+pub(crate) mod grid;
+pub(crate) mod keep;
+pub(crate) mod plots;
 mod tables;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
 
 use super::figures::{Plan, Results};
 use super::machine::Machine;
 
-/// Shows a run on the terminal and writes its report.
+/// What `report.json` says it is. It grows when a field goes or changes its meaning, not when one
+/// is added.
+const SCHEMA: u32 = 1;
+
+/// All of `report.json`.
+#[derive(Serialize)]
+struct Report<'a> {
+    schema: u32,
+    machine: &'a Machine,
+    plan: &'a Plan,
+    #[serde(flatten)]
+    results: &'a Results,
+    goals: &'a [goals::Outcome],
+}
+
+/// Shows a run on the terminal and writes its report to target/bench.
 pub(crate) fn show(results: &Results, machine: &Machine, plan: &Plan) {
-    let _ = (machine, plan);
+    print!("{}", terminal(results));
+    let folder = folder();
+    write(&folder, results, machine, plan);
+    println!(
+        "\nreport.md with its plots, and report.json: {}",
+        folder.display()
+    );
+}
+
+/// What is shown on the terminal.
+pub(crate) fn terminal(results: &Results) -> String {
+    let mut text = String::new();
+    let mut section = |title: &str, body: &str| {
+        text.push_str(&format!("\n{title}\n\n{body}"));
+    };
     for table in &results.tables {
-        println!("\n{}\n{}", table.title, tables::load(table).text());
-        for sentence in tables::failures(table) {
-            println!("{sentence}");
-        }
+        let failures: String = tables::failures(table)
+            .into_iter()
+            .map(|sentence| sentence + "\n")
+            .collect();
+        let body = tables::load(table).text() + &failures;
+        section(&format!("{} ({})", table.title, table.load), &body);
     }
-    println!("\n{}", tables::findings(&results.findings).text());
+    if !results.findings.is_empty() {
+        section(
+            "What has no rounds to compare",
+            &tables::findings(&results.findings).text(),
+        );
+    }
+    section("Goals", &goals::table(&goals::outcomes(results)).text());
+    text
+}
+
+/// Writes `report.md`, its plots and `report.json` to `folder`, and takes away what an earlier run
+/// left there.
+pub(crate) fn write(folder: &Path, results: &Results, machine: &Machine, plan: &Plan) {
+    fs::create_dir_all(folder).expect("target/bench can be made");
+    keep::clear(folder);
+    let outcomes = goals::outcomes(results);
+    let pictures: Vec<_> = results.tables.iter().filter_map(plots::picture).collect();
+    for picture in &pictures {
+        fs::write(folder.join(&picture.file), &picture.svg).expect("a plot is written");
+    }
+    let document = document::markdown(results, machine, plan, &outcomes, &pictures);
+    fs::write(folder.join("report.md"), document).expect("report.md is written");
+    let report = Report {
+        schema: SCHEMA,
+        machine,
+        plan,
+        results,
+        goals: &outcomes,
+    };
+    let json = serde_json::to_string_pretty(&report).expect("figures are data");
+    fs::write(folder.join("report.json"), json + "\n").expect("report.json is written");
+}
+
+/// target/bench, wherever Cargo was told that target is.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("bench")
 }

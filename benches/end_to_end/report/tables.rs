@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::super::figures::{Finding, Measure, Round, Series, Spread, Table, micros, names};
 use super::cells;
+use super::grid::Column::{Figures, Words};
 use super::grid::Grid;
 
 /// A load's table: a row for each contender.
@@ -16,15 +17,15 @@ pub(crate) fn load(table: &Table) -> Grid {
 
 fn cost(table: &Table) -> Grid {
     let mut grid = Grid::new(&[
-        "contender",
-        "CPU µs/request (quartiles)",
-        "of nginx",
-        "of the floor",
-        "requests/s",
-        "p50 µs",
-        "p99 µs",
-        "MiB",
-        "waited",
+        Words("contender"),
+        Figures("CPU µs/request (quartiles)"),
+        Figures("of nginx"),
+        Figures("of the floor"),
+        Figures("requests/s"),
+        Figures("p50 µs"),
+        Figures("p99 µs"),
+        Figures("MiB"),
+        Figures("waited"),
     ]);
     for series in &table.series {
         let name = &series.contender;
@@ -45,16 +46,16 @@ fn cost(table: &Table) -> Grid {
 
 fn latency(table: &Table) -> Grid {
     let mut grid = Grid::new(&[
-        "contender",
-        "p50 µs",
-        "p99 µs",
-        "added p50 µs (quartiles)",
-        "added p99 µs (quartiles)",
-        "added p99 beside nginx's",
-        "CPU µs/request",
-        "requests/s",
-        "MiB",
-        "waited",
+        Words("contender"),
+        Figures("p50 µs"),
+        Figures("p99 µs"),
+        Figures("added p50 µs (quartiles)"),
+        Figures("added p99 µs (quartiles)"),
+        Figures("added p99 beside nginx's"),
+        Figures("CPU µs/request"),
+        Figures("requests/s"),
+        Figures("MiB"),
+        Figures("waited"),
     ]);
     for series in &table.series {
         grid.push(latency_row(table, series));
@@ -113,7 +114,12 @@ pub(crate) fn failures(table: &Table) -> Vec<String> {
 
 /// What was found without rounds.
 pub(crate) fn findings(findings: &[Finding]) -> Grid {
-    let mut grid = Grid::new(&["scenario", "what", "measured", "beside"]);
+    let mut grid = Grid::new(&[
+        Words("scenario"),
+        Words("what"),
+        Figures("measured"),
+        Words("beside"),
+    ]);
     for finding in findings {
         let measured = format!("{} {}", cells::figure(finding.value), finding.unit);
         grid.push(vec![

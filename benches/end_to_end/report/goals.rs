@@ -1,0 +1,397 @@
+//! What Attaché is to reach beside its peers, as data, and whether a run shows that it does.
+//!
+//! A goal is reached only by a figure that may be shown: where a ratio is too noisy, so is its goal.
+
+use serde::Serialize;
+
+use super::super::figures::{Comparison, Results, names};
+use super::cells;
+use super::grid::Column::{Figures, Words};
+use super::grid::Grid;
+
+/// A bound that one figure is to keep.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// What is measured; of a finding, its scenario and what was found say it.
+    what: &'static str,
+    pub(crate) figure: Figure,
+    /// The figure must not be greater.
+    pub(crate) must: Option<f64>,
+    /// Better still.
+    pub(crate) aim: Option<f64>,
+}
+
+/// Where a goal's figure comes from.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Figure {
+    /// How many times what the other costs, in a load's rounds.
+    Ratio {
+        load: &'static str,
+        contender: &'static str,
+        other: &'static str,
+    },
+    /// Microseconds of added p99 more than the other's, in a load's rounds.
+    AddedP99 {
+        load: &'static str,
+        contender: &'static str,
+        other: &'static str,
+    },
+    /// A finding, in this unit.
+    Found {
+        scenario: &'static str,
+        what: &'static str,
+        unit: &'static str,
+    },
+    /// No figure of this run: the instruction counts hold it.
+    Instructions,
+}
+
+/// Whether a goal was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Verdict {
+    AimReached,
+    Reached,
+    Missed,
+    /// Measured, but not so that it could be told.
+    Unclear,
+    NotMeasured,
+}
+
+/// A goal and what became of it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outcome {
+    pub(crate) what: String,
+    pub(crate) must: String,
+    pub(crate) aim: String,
+    pub(crate) measured: String,
+    pub(crate) verdict: Verdict,
+}
+
+/// Every goal, in the order they are shown.
+pub(crate) const GOALS: &[Goal] = &[
+    cost(SMALL_GET, "small-get-64", names::NGINX, 0.90, None),
+    cost(SMALL_GET, "small-get-64", names::HAPROXY, 0.85, None),
+    cost(SMALL_GET, "small-get-64", names::NGINX_LUA, 0.75, None),
+    cost(SMALL_GET, "small-get-64", names::ENVOY, 0.32, None),
+    cost(SMALL_GET, "small-get-64", names::FLOOR, 1.12, Some(1.02)),
+    Goal {
+        what: "a bearer token from the cache instead of Basic: instructions",
+        figure: Figure::Instructions,
+        must: Some(1.03),
+        aim: None,
+    },
+    cost(
+        "16 KiB answers: CPU per request",
+        "get-16k-64",
+        names::NGINX,
+        0.80,
+        Some(0.72),
+    ),
+    cost(
+        "1 MiB answers: CPU per request",
+        "get-1m-64",
+        names::NGINX,
+        0.85,
+        Some(0.75),
+    ),
+    cost(
+        "HTTP/2 client to HTTP/1.1 origin: CPU per request",
+        "http2-64",
+        names::NGINX,
+        0.80,
+        Some(0.65),
+    ),
+    cost(
+        "a new client connection per request: CPU per request",
+        "new-connection",
+        names::NGINX,
+        1.10,
+        Some(1.00),
+    ),
+    Goal {
+        what: "fixed rate at half of nginx's maximum: added p99",
+        figure: Figure::AddedP99 {
+            load: "fixed-rate",
+            contender: names::ATTACHE,
+            other: names::NGINX,
+        },
+        must: Some(0.0),
+        aim: None,
+    },
+    found(
+        "idle client connection",
+        "after a request",
+        "KiB",
+        24.0,
+        Some(8.0),
+    ),
+    found(
+        "idle client connection",
+        "before its first byte",
+        "KiB",
+        2.0,
+        Some(1.0),
+    ),
+    found("100,000 connectors", "start", "s", 2.0, Some(1.0)),
+    found(
+        "100,000 connectors",
+        "each beside its secrets",
+        "KiB",
+        2.0,
+        Some(1.0),
+    ),
+    Goal {
+        what: "100,000 connectors: lookup instead of among 10: instructions",
+        figure: Figure::Instructions,
+        must: Some(1.03),
+        aim: None,
+    },
+    found(
+        "a connector changed among 100,000",
+        "visible",
+        "ms",
+        50.0,
+        None,
+    ),
+    found(
+        "a connector changed among 100,000",
+        "p99 beside no changes",
+        "×",
+        1.10,
+        None,
+    ),
+    found(
+        "handshakes at low rate",
+        "16 workers, warm pool",
+        "%",
+        2.0,
+        Some(0.0),
+    ),
+    cost_of_own(
+        "access log of everything: CPU per request",
+        "Attaché, access log",
+        1.10,
+        1.05,
+    ),
+    cost_of_own(
+        "2 workers instead of 1: CPU per request",
+        "Attaché, 2 workers",
+        1.05,
+        1.00,
+    ),
+];
+
+const SMALL_GET: &str = "small GET, 64 connections: CPU per request";
+
+const fn cost(
+    what: &'static str,
+    load: &'static str,
+    other: &'static str,
+    must: f64,
+    aim: Option<f64>,
+) -> Goal {
+    let contender = names::ATTACHE;
+    Goal {
+        what,
+        figure: Figure::Ratio {
+            load,
+            contender,
+            other,
+        },
+        must: Some(must),
+        aim,
+    }
+}
+
+/// Of Attaché with something else switched on, to Attaché.
+const fn cost_of_own(what: &'static str, contender: &'static str, must: f64, aim: f64) -> Goal {
+    Goal {
+        what,
+        figure: Figure::Ratio {
+            load: "small-get-64",
+            contender,
+            other: names::ATTACHE,
+        },
+        must: Some(must),
+        aim: Some(aim),
+    }
+}
+
+const fn found(
+    scenario: &'static str,
+    what: &'static str,
+    unit: &'static str,
+    must: f64,
+    aim: Option<f64>,
+) -> Goal {
+    Goal {
+        what: "",
+        figure: Figure::Found {
+            scenario,
+            what,
+            unit,
+        },
+        must: Some(must),
+        aim,
+    }
+}
+
+impl Goal {
+    pub(crate) fn title(&self) -> String {
+        match self.figure {
+            Figure::Found { scenario, what, .. } => format!("{scenario}: {what}"),
+            Figure::Ratio { .. } | Figure::AddedP99 { .. } | Figure::Instructions => {
+                self.what.to_owned()
+            }
+        }
+    }
+
+    /// `≤ 0.90 × nginx`, or nothing.
+    fn bound(&self, bound: Option<f64>) -> String {
+        let Some(bound) = bound else {
+            return String::new();
+        };
+        match self.figure {
+            Figure::Ratio { other, .. } => format!("≤ {bound:.2} × {other}"),
+            Figure::AddedP99 { other, .. } => format!("≤ {other}'s"),
+            Figure::Found { unit, .. } => format!("≤ {bound} {unit}"),
+            Figure::Instructions => format!("≤ {bound:.2} ×"),
+        }
+    }
+
+    /// What a run shows of it.
+    pub(crate) fn outcome(&self, results: &Results) -> Outcome {
+        let (value, measured) = match self.figure {
+            Figure::Ratio {
+                load,
+                contender,
+                other,
+            } => {
+                let table = results.table(load);
+                let ratio = table.and_then(|table| table.ratio(contender, other));
+                (Measured::of(ratio), cells::exact_ratio(ratio))
+            }
+            Figure::AddedP99 {
+                load,
+                contender,
+                other,
+            } => {
+                let table = results.table(load);
+                let difference = table.and_then(|table| table.difference(contender, other));
+                (Measured::of(difference), cells::difference(difference))
+            }
+            Figure::Found {
+                scenario,
+                what,
+                unit,
+            } => match found_in(results, scenario, what, unit) {
+                Some(value) => (
+                    Measured::As(value),
+                    format!("{} {unit}", cells::figure(value)),
+                ),
+                None => (Measured::Not, cells::NOTHING.to_owned()),
+            },
+            Figure::Instructions => (Measured::Not, "held by the instruction counts".to_owned()),
+        };
+        Outcome {
+            what: self.title(),
+            must: self.bound(self.must),
+            aim: self.bound(self.aim),
+            measured,
+            verdict: self.judge(value),
+        }
+    }
+
+    fn judge(&self, measured: Measured) -> Verdict {
+        let keeps = |value: f64, bound: Option<f64>| bound.is_some_and(|bound| value <= bound);
+        match measured {
+            Measured::Not => Verdict::NotMeasured,
+            Measured::Unclear => Verdict::Unclear,
+            Measured::As(value) if keeps(value, self.aim) => Verdict::AimReached,
+            Measured::As(value) if keeps(value, self.must) => Verdict::Reached,
+            Measured::As(_) => Verdict::Missed,
+        }
+    }
+}
+
+/// What is known of a goal's figure.
+#[derive(Clone, Copy)]
+enum Measured {
+    Not,
+    Unclear,
+    As(f64),
+}
+
+impl Measured {
+    fn of(comparison: Option<Comparison>) -> Self {
+        match comparison {
+            None => Self::Not,
+            Some(Comparison::Clear(spread)) => Self::As(spread.median),
+            Some(Comparison::TooNoisy(_) | Comparison::TooFewRounds | Comparison::Failed) => {
+                Self::Unclear
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn words(self) -> &'static str {
+        match self {
+            Self::AimReached => "aim reached",
+            Self::Reached => "reached",
+            Self::Missed => "missed",
+            Self::Unclear => "unclear",
+            Self::NotMeasured => "not measured",
+        }
+    }
+}
+
+/// What a run shows of every goal.
+pub(crate) fn outcomes(results: &Results) -> Vec<Outcome> {
+    GOALS.iter().map(|goal| goal.outcome(results)).collect()
+}
+
+/// All goals as a table.
+pub(crate) fn table(outcomes: &[Outcome]) -> Grid {
+    let mut grid = Grid::new(&[
+        Words("goal"),
+        Words("must"),
+        Words("aim"),
+        Figures("measured"),
+        Words(""),
+    ]);
+    for outcome in outcomes {
+        grid.push(vec![
+            outcome.what.clone(),
+            outcome.must.clone(),
+            outcome.aim.clone(),
+            outcome.measured.clone(),
+            outcome.verdict.words().to_owned(),
+        ]);
+    }
+    grid
+}
+
+/// A finding in another unit than its own, if that is of the same kind.
+fn found_in(results: &Results, scenario: &str, what: &str, unit: &str) -> Option<f64> {
+    let mut all = results.findings.iter();
+    let finding = all.find(|finding| finding.scenario == scenario && finding.what == what)?;
+    let ((kind, from), (same, to)) = (size(&finding.unit)?, size(unit)?);
+    (kind == same).then(|| finding.value * from / to)
+}
+
+/// What a unit measures, and how many of the smallest one it is.
+fn size(unit: &str) -> Option<(&'static str, f64)> {
+    Some(match unit {
+        "B" => ("bytes", 1.0),
+        "KiB" => ("bytes", 1024.0),
+        "MiB" => ("bytes", 1024.0 * 1024.0),
+        "µs" => ("time", 1.0),
+        "ms" => ("time", 1e3),
+        "s" => ("time", 1e6),
+        "%" => ("part", 1.0),
+        "×" => ("ratio", 1.0),
+        _ => return None,
+    })
+}
