@@ -3,7 +3,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `goals` | what Attaché is to reach, as data, and whether it did |
+//! | `goals` · `counts` | what Attaché is to reach, as data, and whether it did; instruction counts |
 //! | `tables` | from rounds and findings to tables of words |
 //! | `cells` · `grid` | how a figure is written; a table as text and as Markdown |
 //! | `document` | report.md |
@@ -12,6 +12,7 @@
 
 pub(crate) mod canvas;
 pub(crate) mod cells;
+pub(crate) mod counts;
 mod document;
 pub(crate) mod goals;
 pub(crate) mod grid;
@@ -26,6 +27,8 @@ use serde::Serialize;
 
 use super::figures::{Plan, Results};
 use super::machine::Machine;
+use counts::Counts;
+use goals::Outcome;
 
 /// What `report.json` says it is. It grows when a field goes or changes its meaning, not when one
 /// is added.
@@ -39,14 +42,15 @@ struct Report<'a> {
     plan: &'a Plan,
     #[serde(flatten)]
     results: &'a Results,
-    goals: &'a [goals::Outcome],
+    goals: &'a [Outcome],
 }
 
 /// Shows a run on the terminal and writes its report to target/bench.
 pub(crate) fn show(results: &Results, machine: &Machine, plan: &Plan) {
-    print!("{}", terminal(results));
+    let outcomes = goals::outcomes(results, &Counts::checked_in());
+    print!("{}", terminal(results, &outcomes));
     let folder = folder();
-    write(&folder, results, machine, plan);
+    write(&folder, results, &outcomes, machine, plan);
     println!(
         "\nreport.md with its plots, and report.json: {}",
         folder.display()
@@ -54,7 +58,7 @@ pub(crate) fn show(results: &Results, machine: &Machine, plan: &Plan) {
 }
 
 /// What is shown on the terminal.
-pub(crate) fn terminal(results: &Results) -> String {
+pub(crate) fn terminal(results: &Results, outcomes: &[Outcome]) -> String {
     let mut text = String::new();
     let mut section = |title: &str, body: &str| {
         text.push_str(&format!("\n{title}\n\n{body}"));
@@ -73,28 +77,33 @@ pub(crate) fn terminal(results: &Results) -> String {
             &tables::findings(&results.findings).text(),
         );
     }
-    section("Goals", &goals::table(&goals::outcomes(results)).text());
+    section("Goals", &goals::table(outcomes).text());
     text
 }
 
 /// Writes `report.md`, its plots and `report.json` to `folder`, and takes away what an earlier run
 /// left there.
-pub(crate) fn write(folder: &Path, results: &Results, machine: &Machine, plan: &Plan) {
+pub(crate) fn write(
+    folder: &Path,
+    results: &Results,
+    outcomes: &[Outcome],
+    machine: &Machine,
+    plan: &Plan,
+) {
     fs::create_dir_all(folder).expect("target/bench can be made");
     keep::clear(folder);
-    let outcomes = goals::outcomes(results);
     let pictures: Vec<_> = results.tables.iter().filter_map(plots::picture).collect();
     for picture in &pictures {
         fs::write(folder.join(&picture.file), &picture.svg).expect("a plot is written");
     }
-    let document = document::markdown(results, machine, plan, &outcomes, &pictures);
+    let document = document::markdown(results, machine, plan, outcomes, &pictures);
     fs::write(folder.join("report.md"), document).expect("report.md is written");
     let report = Report {
         schema: SCHEMA,
         machine,
         plan,
         results,
-        goals: &outcomes,
+        goals: outcomes,
     };
     let json = serde_json::to_string_pretty(&report).expect("figures are data");
     fs::write(folder.join("report.json"), json + "\n").expect("report.json is written");

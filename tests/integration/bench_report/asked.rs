@@ -3,6 +3,8 @@
 use std::ffi::OsString;
 use std::time::Duration;
 
+use clap::CommandFactory;
+
 use super::arguments::Arguments;
 
 /// What `cargo bench --bench end_to_end -- WORDS` asks for.
@@ -83,6 +85,20 @@ fn the_report_gives_a_command_that_asks_for_the_same_run() {
 
         let typed = command.strip_prefix("cargo bench --bench end_to_end");
         assert_eq!(typed.unwrap().trim_start_matches(" -- "), words);
+    }
+}
+
+#[test]
+fn the_readme_names_every_option() {
+    let readme = include_str!("../../../benches/README.md");
+    let command = Arguments::command();
+
+    for option in command.get_arguments().filter(|one| !one.is_hide_set()) {
+        let long = format!("`--{}", option.get_long().unwrap());
+        assert!(
+            long == "`--help" || readme.contains(&long),
+            "{long} is missing"
+        );
     }
 }
 

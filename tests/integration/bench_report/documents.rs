@@ -6,15 +6,26 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use super::figures::{Results, names};
+use super::machine::Machine;
 use super::report::canvas::Ink;
-use super::report::{self, cells, grid, keep, plots};
+use super::report::counts::Counts;
+use super::report::{self, cells, goals, grid, keep, plots};
 use super::sample::{self, series, table};
 
 /// The report of `results`, written to a directory of its own.
 fn written(results: &Results) -> TempDir {
     let folder = TempDir::new().unwrap();
-    report::write(folder.path(), results, &sample::machine(), &sample::plan());
+    write(folder.path(), results, &sample::machine());
     folder
+}
+
+fn write(folder: &Path, results: &Results, machine: &Machine) {
+    let outcomes = goals::outcomes(results, &Counts::default());
+    report::write(folder, results, &outcomes, machine, &sample::plan());
+}
+
+fn terminal(results: &Results) -> String {
+    report::terminal(results, &goals::outcomes(results, &Counts::default()))
 }
 
 fn read(folder: &TempDir, file: &str) -> String {
@@ -85,7 +96,7 @@ fn a_ratio_that_is_too_noisy_is_shown_nowhere() {
         ..Results::default()
     };
 
-    let (folder, terminal) = (written(&results), report::terminal(&results));
+    let (folder, terminal) = (written(&results), terminal(&results));
     let document = read(&folder, "report.md");
 
     for text in [&terminal, &document] {
@@ -99,7 +110,7 @@ fn requests_that_failed_are_told_where_the_figures_are() {
     let mut results = sample::results();
     results.tables[0].series[1].rounds[0].failures = 1_234;
 
-    let (folder, terminal) = (written(&results), report::terminal(&results));
+    let (folder, terminal) = (written(&results), terminal(&results));
 
     for text in [terminal, read(&folder, "report.md")] {
         let told = "nginx: 1,234 of 51,234 requests were not answered as expected.";
@@ -110,7 +121,7 @@ fn requests_that_failed_are_told_where_the_figures_are() {
 
 #[test]
 fn who_calls_the_origin_directly_adds_nothing_to_it() {
-    let terminal = report::terminal(&sample::results());
+    let terminal = terminal(&sample::results());
 
     let direct = line(&terminal, names::DIRECT);
     let figures: Vec<&str> = direct
@@ -270,12 +281,37 @@ fn the_json_has_every_round_and_what_became_of_the_goals() {
 }
 
 #[test]
+fn the_readme_names_every_field_of_the_json() {
+    let readme = include_str!("../../../benches/README.md");
+    let folder = written(&sample::results());
+
+    let json: serde_json::Value = serde_json::from_str(&read(&folder, "report.json")).unwrap();
+    let series = &json["tables"][0]["series"][0];
+    for object in [
+        &json,
+        &json["versions"][0],
+        &json["tables"][0],
+        series,
+        &series["rounds"][0],
+        &json["findings"][0],
+        &json["goals"][0],
+    ] {
+        for field in object.as_object().unwrap().keys() {
+            let is_named = [format!("`{field}`"), format!("`{field}[]`")]
+                .iter()
+                .any(|name| readme.contains(name));
+            assert!(is_named, "{field}");
+        }
+    }
+}
+
+#[test]
 fn a_report_leaves_no_picture_of_an_earlier_one() {
     let folder = written(&sample::results());
     let mut later = sample::results();
     later.tables.remove(0);
 
-    report::write(folder.path(), &later, &sample::machine(), &sample::plan());
+    write(folder.path(), &later, &sample::machine());
 
     assert_eq!(
         files(folder.path()),
@@ -311,7 +347,7 @@ fn a_report_that_names_the_machine_is_not_kept() {
     let mut machine = sample::machine();
     machine.kernel = Some("6.1 built on vm".to_owned());
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    report::write(from.path(), &sample::results(), &machine, &sample::plan());
+    write(from.path(), &sample::results(), &machine);
 
     let kept = keep::copy(from.path(), to.path(), &["/home/somebody", "vm"]);
 
@@ -327,7 +363,7 @@ fn a_machine_whose_name_is_part_of_another_word_is_not_named() {
     let mut machine = sample::machine();
     machine.virtualised = Some("kvm".to_owned());
     let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    report::write(from.path(), &sample::results(), &machine, &sample::plan());
+    write(from.path(), &sample::results(), &machine);
 
     assert_eq!(keep::copy(from.path(), to.path(), &["vm", ""]), Ok(()));
 }

@@ -1,6 +1,7 @@
 //! Which goals a run is said to have reached.
 
 use super::figures::{Results, Table, names};
+use super::report::counts::Counts;
 use super::report::goals::{self, Outcome, Verdict};
 use super::sample::{self, finding, fixed_rate, series, table};
 
@@ -20,9 +21,18 @@ fn small_get(attache: f64, other: &str, cost: f64) -> Results {
     of_tables(vec![table("small-get-64", both)])
 }
 
+/// Instruction counts in which a token from the cache costs so many times what Basic does.
+fn counts(token: f64) -> Counts {
+    let walks = serde_json::json!({ "tolerance_percent": 3.0, "walks": [
+        { "walk": "small GET, Basic", "instructions": 50_000 },
+        { "walk": "small GET, token from the cache", "instructions": 50_000.0 * token },
+    ]});
+    serde_json::from_value(walks).unwrap()
+}
+
 /// What became of the one goal that has this in its title and at its bound's end.
 fn outcome(results: &Results, what: &str, must: &str) -> Outcome {
-    let all = goals::outcomes(results);
+    let all = goals::outcomes(results, &counts(1.0));
     let mut found = all
         .into_iter()
         .filter(|one| one.what.contains(what) && one.must.ends_with(must));
@@ -79,7 +89,7 @@ fn a_goal_whose_ratio_is_too_noisy_is_neither_reached_nor_missed() {
 
 #[test]
 fn nothing_is_reached_by_a_run_that_measured_nothing() {
-    let outcomes = goals::outcomes(&Results::default());
+    let outcomes = goals::outcomes(&Results::default(), &Counts::default());
 
     assert!(!outcomes.is_empty());
     for outcome in outcomes {
@@ -138,6 +148,21 @@ fn a_finding_in_a_unit_of_another_kind_reaches_no_goal() {
             "{unit}"
         );
     }
+}
+
+#[test]
+fn a_goal_of_instructions_is_held_by_the_counts_that_are_checked_in() {
+    let told = |token| {
+        let all = goals::outcomes(&Results::default(), &counts(token));
+        let bearer = all
+            .into_iter()
+            .find(|one| one.what.contains("bearer"))
+            .unwrap();
+        (bearer.measured, bearer.verdict)
+    };
+
+    assert_eq!(told(1.03), ("1.030".to_owned(), Verdict::Reached));
+    assert_eq!(told(1.031), ("1.031".to_owned(), Verdict::Missed));
 }
 
 #[test]
