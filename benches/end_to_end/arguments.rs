@@ -41,7 +41,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1,
           value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: u16,
-    /// Name the loads, the scenarios and the contenders that are found, and do nothing else
+    /// Name the loads, and do nothing else
     #[arg(long)]
     pub(crate) list: bool,
     /// Copy the last run's report and plots to benches/results, and do nothing else

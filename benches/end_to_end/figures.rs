@@ -15,6 +15,9 @@ pub(crate) const PAIRS_MIN: usize = 3;
 /// No ratio is shown of rounds in which more than this part of all requests failed.
 pub(crate) const FAILED_MAX: f64 = 0.001;
 
+/// Where contenders waited longer for a processor, in percent of a round, other programs ran.
+pub(crate) const WAITED_MAX: f64 = 5.0;
+
 /// What contenders are called in figures: goals and ratios go by these names.
 pub(crate) mod names {
     pub(crate) const ATTACHE: &str = "Attaché";

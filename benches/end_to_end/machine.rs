@@ -24,6 +24,7 @@ pub(crate) struct Machine {
     /// Programs that could run, averaged over the minute before the run.
     pub(crate) load_average: Option<f64>,
     pub(crate) rustc: Option<String>,
+    /// Its version; of a build that nobody would run, that it is one.
     pub(crate) attache: String,
     /// The commit the gateway was built from, and whether anything was changed since.
     pub(crate) commit: Option<String>,
@@ -46,9 +47,18 @@ impl Machine {
             load_average: read("/proc/loadavg")
                 .and_then(|text| text.split(' ').next()?.parse().ok()),
             rustc: said("rustc", &["--version"]).filter(|version| !version.is_empty()),
-            attache: env!("CARGO_PKG_VERSION").to_owned(),
+            attache: version(),
             commit: commit(),
         }
+    }
+}
+
+fn version() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if cfg!(debug_assertions) {
+        format!("{version}, a debug build: its figures mean nothing")
+    } else {
+        version.to_owned()
     }
 }
 

@@ -117,7 +117,7 @@ fn load(table: &Table, pictures: &[Picture]) -> String {
     let mut text = format!("### {}\n\n", escape(&table.title));
     let _ = writeln!(text, "Load `{}`.{}\n", table.load, how(table.measure));
     text.push_str(&tables::load(table).markdown());
-    for sentence in tables::failures(table) {
+    for sentence in tables::doubts(table) {
         let _ = write!(text, "\n{}\n", escape(&sentence));
     }
     for picture in pictures.iter().filter(|picture| picture.load == table.load) {

@@ -64,11 +64,11 @@ pub(crate) fn terminal(results: &Results, outcomes: &[Outcome]) -> String {
         text.push_str(&format!("\n{title}\n\n{body}"));
     };
     for table in &results.tables {
-        let failures: String = tables::failures(table)
+        let doubts: String = tables::doubts(table)
             .into_iter()
             .map(|sentence| sentence + "\n")
             .collect();
-        let body = tables::load(table).text() + &failures;
+        let body = tables::load(table).text() + &doubts;
         section(&format!("{} ({})", table.title, table.load), &body);
     }
     if !results.findings.is_empty() {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::figures::{Finding, Measure, Round, Series, Spread, Table, micros, names};
+use super::super::figures::{
+    Finding, Measure, Round, Series, Spread, Table, WAITED_MAX, micros, names,
+};
 use super::cells;
 use super::grid::Column::{Figures, Words};
 use super::grid::Grid;
@@ -95,10 +97,10 @@ fn mebibytes(series: &Series) -> String {
     cells::median(series.spread(|round| round.resident_bytes as f64 / f64::from(1 << 20)))
 }
 
-/// What went wrong in a load's rounds, a sentence for each contender: figures are no better than
-/// the answers they were taken from.
-pub(crate) fn failures(table: &Table) -> Vec<String> {
-    let told = table.series.iter().filter_map(|series| {
+/// What there is to be said against a load's figures: answers that were not as expected, and a
+/// machine that did something else.
+pub(crate) fn doubts(table: &Table) -> Vec<String> {
+    let failures = table.series.iter().filter_map(|series| {
         let (failed, all) = series.failures();
         (failed > 0).then(|| {
             format!(
@@ -109,7 +111,22 @@ pub(crate) fn failures(table: &Table) -> Vec<String> {
             )
         })
     });
-    told.collect()
+    failures.chain(unrest(table)).collect()
+}
+
+fn unrest(table: &Table) -> Option<String> {
+    let contenders = table
+        .series
+        .iter()
+        .filter(|one| one.contender != names::DIRECT);
+    let waited = contenders.filter_map(|one| Some(one.spread(Round::waited_percent)?.median));
+    let waited = Spread::of(waited)?.median;
+    (waited > WAITED_MAX).then(|| {
+        format!(
+            "Contenders waited for a processor during {waited:.0} % of a round: other programs ran, \
+             and figures are worth less."
+        )
+    })
 }
 
 /// What was found without rounds.

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -117,6 +118,28 @@ fn requests_that_failed_are_told_where_the_figures_are() {
         assert!(text.contains(told), "{text}");
         assert!(text.contains("requests failed"), "{text}");
     }
+}
+
+#[test]
+fn a_machine_that_did_something_else_is_told_where_the_figures_are() {
+    let mut results = sample::results();
+    results.tables.truncate(1);
+    let is_told = |results: &Results| {
+        let told = "Contenders waited for a processor during 6 % of a round";
+        let folder = written(results);
+        let texts = [terminal(results), read(&folder, "report.md")];
+        texts.map(|text| text.contains(told))
+    };
+    // One that waits for itself says nothing of the machine.
+    results.tables[0].series[0].rounds[0].waited = Duration::from_secs(1);
+    assert_eq!(is_told(&results), [false, false]);
+
+    let rounds = results.tables[0].series.iter_mut();
+    for round in rounds.flat_map(|series| &mut series.rounds) {
+        round.waited = Duration::from_millis(30);
+    }
+
+    assert_eq!(is_told(&results), [true, true]);
 }
 
 #[test]
