@@ -21,9 +21,7 @@
     reason = "what cannot be done here ends the run"
 )]
 
-#[allow(dead_code, reason = "the report is not whole yet")]
 mod arguments;
-#[allow(dead_code, reason = "the report is not whole yet")]
 mod figures;
 #[allow(
     dead_code,
@@ -32,7 +30,6 @@ mod figures;
 )]
 mod load;
 mod loads;
-#[allow(dead_code, reason = "the report is not whole yet")]
 mod machine;
 mod origin;
 #[allow(
@@ -45,7 +42,6 @@ mod peers;
     reason = "the scenarios that use the rest are not there yet"
 )]
 mod processors;
-#[allow(dead_code, reason = "the report is not whole yet")]
 mod report;
 mod rounds;
 #[allow(
@@ -90,7 +86,19 @@ fn main() {
         None => {}
         Some(Err(error)) => error.exit(),
         Some(Ok(arguments)) if arguments.list => list(&arguments),
+        Some(Ok(arguments)) if arguments.keep => keep(),
         Some(Ok(arguments)) => measure(&arguments),
+    }
+}
+
+/// Copies the last report to where it is checked in.
+fn keep() {
+    match report::keep::keep() {
+        Ok(to) => println!("The last report and its plots: {}", to.display()),
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            std::process::exit(1);
+        }
     }
 }
 
