@@ -74,14 +74,14 @@ fn read(path: &str) -> Option<String> {
 }
 
 /// What stands behind `key` in lines of `key` and `value`.
-pub(crate) fn value(text: &str, key: &str, between: char) -> Option<String> {
+fn value(text: &str, key: &str, between: char) -> Option<String> {
     text.lines().find_map(|line| {
         let (name, value) = line.split_once(between)?;
         (name.trim() == key).then(|| value.trim().to_owned())
     })
 }
 
-fn memory_bytes(meminfo: &str) -> Option<u64> {
+pub(crate) fn memory_bytes(meminfo: &str) -> Option<u64> {
     let total = value(meminfo, "MemTotal", ':')?;
     let kibibytes: u64 = total.strip_suffix("kB")?.trim().parse().ok()?;
     Some(kibibytes * 1024)

@@ -17,5 +17,7 @@ mod report;
 mod asked;
 mod documents;
 mod goals;
+mod kept;
+mod pictures;
 mod ratios;
 mod sample;

@@ -1,46 +1,12 @@
-//! What the report looks like, and what of it is kept.
+//! What the report says.
 
-use std::fs;
-use std::path::Path;
 use std::time::Duration;
 
-use tempfile::TempDir;
-
 use super::figures::{Results, names};
-use super::machine::Machine;
-use super::report::canvas::Ink;
-use super::report::counts::Counts;
-use super::report::{self, cells, goals, grid, keep, plots};
-use super::sample::{self, series, table};
-
-/// The report of `results`, written to a directory of its own.
-fn written(results: &Results) -> TempDir {
-    let folder = TempDir::new().unwrap();
-    write(folder.path(), results, &sample::machine());
-    folder
-}
-
-fn write(folder: &Path, results: &Results, machine: &Machine) {
-    let outcomes = goals::outcomes(results, &Counts::default());
-    report::write(folder, results, &outcomes, machine, &sample::plan());
-}
-
-fn terminal(results: &Results) -> String {
-    report::terminal(results, &goals::outcomes(results, &Counts::default()))
-}
-
-fn read(folder: &TempDir, file: &str) -> String {
-    fs::read_to_string(folder.path().join(file)).unwrap()
-}
-
-/// The names of the files in `folder`, in order.
-fn files(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap();
-    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.collect();
-    names.sort();
-    names
-}
+use super::machine::memory_bytes;
+use super::report::grid::{Column, Grid};
+use super::report::{cells, grid};
+use super::sample::{self, read, series, table, terminal, written};
 
 /// The only line of `text` that begins so.
 fn line<'a>(text: &'a str, start: &str) -> &'a str {
@@ -124,22 +90,25 @@ fn requests_that_failed_are_told_where_the_figures_are() {
 fn a_machine_that_did_something_else_is_told_where_the_figures_are() {
     let mut results = sample::results();
     results.tables.truncate(1);
-    let is_told = |results: &Results| {
-        let told = "Contenders waited for a processor during 6 % of a round";
+    let is_told = |results: &Results, told| {
         let folder = written(results);
         let texts = [terminal(results), read(&folder, "report.md")];
         texts.map(|text| text.contains(told))
     };
-    // One that waits for itself says nothing of the machine.
-    results.tables[0].series[0].rounds[0].waited = Duration::from_secs(1);
-    assert_eq!(is_told(&results), [false, false]);
+    // One contender whose own threads wait for each other says nothing of the machine.
+    for round in &mut results.tables[0].series[0].rounds {
+        round.waited = Duration::from_secs(1);
+    }
+    let told = "Contenders waited for a processor during";
+    assert_eq!(is_told(&results, told), [false, false]);
 
     let rounds = results.tables[0].series.iter_mut();
     for round in rounds.flat_map(|series| &mut series.rounds) {
         round.waited = Duration::from_millis(30);
     }
 
-    assert_eq!(is_told(&results), [true, true]);
+    let told = "Contenders waited for a processor during 6 % of a round";
+    assert_eq!(is_told(&results, told), [true, true]);
 }
 
 #[test]
@@ -177,6 +146,30 @@ fn every_row_of_a_written_table_has_as_many_cells_as_its_head() {
 }
 
 #[test]
+fn words_stand_to_the_left_and_figures_to_the_right() {
+    let mut table = Grid::new(&[Column::Words("who"), Column::Figures("µs")]);
+    table.push(vec!["Attaché".to_owned(), "11.3".to_owned()]);
+    table.push(vec!["nginx".to_owned(), "7".to_owned()]);
+
+    assert_eq!(
+        table.text(),
+        "who        µs\nAttaché  11.3\nnginx       7\n"
+    );
+    assert_eq!(
+        table.markdown(),
+        "| who | µs |\n|---|---:|\n| Attaché | 11.3 |\n| nginx | 7 |\n"
+    );
+}
+
+#[test]
+fn memory_is_read_as_the_kernel_tells_it() {
+    let told = "MemTotal:       16384 kB\nMemFree:         1024 kB\n";
+
+    assert_eq!(memory_bytes(told), Some(16 << 20));
+    assert_eq!(memory_bytes("MemFree:         1024 kB\n"), None);
+}
+
+#[test]
 fn what_markdown_would_read_as_its_own_is_escaped() {
     assert_eq!(
         grid::escape("a|b *c* _d_ `e` <f> [g](h) i\\j &amp; k\nl"),
@@ -205,85 +198,6 @@ fn the_report_says_on_what_and_how_it_was_made() {
     ] {
         assert!(document.contains(told), "{told}\n{document}");
     }
-}
-
-#[test]
-fn every_load_has_its_picture_beside_the_report() {
-    let folder = written(&sample::results());
-
-    let document = read(&folder, "report.md");
-    assert_eq!(
-        files(folder.path()),
-        [
-            "fixed-rate.svg",
-            "report.json",
-            "report.md",
-            "small-get-64.svg"
-        ]
-    );
-    for picture in ["fixed-rate.svg", "small-get-64.svg"] {
-        assert!(document.contains(&format!("]({picture})")), "{document}");
-    }
-}
-
-#[test]
-fn a_picture_names_every_contender_and_what_it_measures() {
-    for table in sample::results().tables {
-        let picture = plots::picture(&table).unwrap();
-
-        for series in &table.series {
-            assert!(picture.svg.contains(&series.contender), "{}", picture.svg);
-        }
-        assert!(picture.svg.contains("µs"), "{}", picture.svg);
-        assert!(
-            picture.svg.contains("prefers-color-scheme:dark"),
-            "{}",
-            picture.svg
-        );
-    }
-}
-
-#[test]
-fn a_load_that_nobody_answered_has_no_picture() {
-    let mut table = table("small-get-64", vec![series(names::ATTACHE, &[9.0; 3])]);
-    for round in &mut table.series[0].rounds {
-        round.requests = 0;
-    }
-
-    assert!(plots::picture(&table).is_none());
-}
-
-#[test]
-fn a_picture_is_whole_where_rounds_have_no_more_than_two_percentiles() {
-    let mut table = sample::results().tables.remove(1);
-    for round in table.series.iter_mut().flat_map(|one| &mut one.rounds) {
-        round.percentiles.clear();
-    }
-
-    let picture = plots::picture(&table).unwrap();
-
-    assert!(picture.svg.contains("p50"), "{}", picture.svg);
-    assert!(picture.svg.contains("p99\n"), "{}", picture.svg);
-    assert!(!picture.svg.contains("p99.9"), "{}", picture.svg);
-}
-
-#[test]
-fn no_two_inks_have_the_same_colour_by_which_the_dark_page_tells_them_apart() {
-    let mut colours: Vec<u32> = Ink::all().map(|ink| ink.colours().0).collect();
-    let inks = colours.len();
-
-    colours.sort_unstable();
-    colours.dedup();
-
-    assert_eq!(colours.len(), inks);
-}
-
-#[test]
-fn labels_that_would_cover_each_other_are_moved_apart_and_others_stay() {
-    assert_eq!(plots::apart(&[10, 100, 200], 17), [10, 100, 200]);
-    assert_eq!(plots::apart(&[100, 100, 300], 20), [90, 110, 300]);
-    // Out of order, and one group moved into the next.
-    assert_eq!(plots::apart(&[120, 100, 102], 20), [127, 87, 107]);
 }
 
 #[test]
@@ -326,81 +240,4 @@ fn the_readme_names_every_field_of_the_json() {
             assert!(is_named, "{field}");
         }
     }
-}
-
-#[test]
-fn a_report_leaves_no_picture_of_an_earlier_one() {
-    let folder = written(&sample::results());
-    let mut later = sample::results();
-    later.tables.remove(0);
-
-    write(folder.path(), &later, &sample::machine());
-
-    assert_eq!(
-        files(folder.path()),
-        ["fixed-rate.svg", "report.json", "report.md"]
-    );
-}
-
-#[test]
-fn what_is_kept_is_the_document_and_its_pictures_and_not_what_was_kept_before() {
-    let (from, to) = (written(&sample::results()), TempDir::new().unwrap());
-    fs::write(to.path().join("gone.svg"), "").unwrap();
-    fs::write(to.path().join("README.md"), "").unwrap();
-
-    keep::copy(from.path(), to.path(), &["nobody"]).unwrap();
-
-    assert_eq!(
-        files(to.path()),
-        [
-            "README.md",
-            "fixed-rate.svg",
-            "report.md",
-            "small-get-64.svg"
-        ]
-    );
-    assert_eq!(
-        fs::read(from.path().join("report.md")).unwrap(),
-        fs::read(to.path().join("report.md")).unwrap()
-    );
-}
-
-#[test]
-fn a_report_that_names_the_machine_is_not_kept() {
-    let mut machine = sample::machine();
-    machine.kernel = Some("6.1 built on vm".to_owned());
-    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    write(from.path(), &sample::results(), &machine);
-
-    let kept = keep::copy(from.path(), to.path(), &["/home/somebody", "vm"]);
-
-    assert_eq!(
-        kept.unwrap_err(),
-        "report.md names `vm`, which is this machine's own"
-    );
-    assert!(files(to.path()).is_empty());
-}
-
-#[test]
-fn a_machine_whose_name_is_part_of_another_word_is_not_named() {
-    let mut machine = sample::machine();
-    machine.virtualised = Some("kvm".to_owned());
-    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    write(from.path(), &sample::results(), &machine);
-
-    assert_eq!(keep::copy(from.path(), to.path(), &["vm", ""]), Ok(()));
-}
-
-#[test]
-fn nothing_is_kept_where_there_is_no_report() {
-    let (from, to) = (TempDir::new().unwrap(), TempDir::new().unwrap());
-    fs::write(to.path().join("kept.svg"), "").unwrap();
-
-    let kept = keep::copy(from.path(), to.path(), &[]);
-
-    assert_eq!(
-        kept.unwrap_err(),
-        "there is no report: run the benchmark first"
-    );
-    assert_eq!(files(to.path()), ["kept.svg"]);
 }

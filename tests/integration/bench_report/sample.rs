@@ -1,11 +1,17 @@
-//! Invented runs.
+//! Invented runs, and their reports.
 
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
+
+use tempfile::TempDir;
 
 use super::figures::{
     Finding, Measure, PERCENTILES, Plan, Results, Round, Series, Table, Version, names,
 };
 use super::machine::Machine;
+use super::report::counts::Counts;
+use super::report::{self, goals};
 
 /// Rounds of one contender that cost so many microseconds of processor time per request.
 pub(crate) fn series(contender: &str, costs: &[f64]) -> Series {
@@ -130,4 +136,36 @@ pub(crate) fn machine() -> Machine {
         attache: "0.1.0".to_owned(),
         ..Machine::default()
     }
+}
+
+/// The report of `results`, written to a directory of its own.
+pub(crate) fn written(results: &Results) -> TempDir {
+    let folder = TempDir::new().unwrap();
+    write(folder.path(), results, &machine());
+    folder
+}
+
+/// The report of `results`, made on `machine`, written to `folder`.
+pub(crate) fn write(folder: &Path, results: &Results, machine: &Machine) {
+    let outcomes = goals::outcomes(results, &Counts::default());
+    report::write(folder, results, &outcomes, machine, &plan());
+}
+
+/// What a run shows on the terminal.
+pub(crate) fn terminal(results: &Results) -> String {
+    report::terminal(results, &goals::outcomes(results, &Counts::default()))
+}
+
+/// What `file` in `folder` says.
+pub(crate) fn read(folder: &TempDir, file: &str) -> String {
+    fs::read_to_string(folder.path().join(file)).unwrap()
+}
+
+/// The names of the files in `folder`, in order.
+pub(crate) fn files(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
