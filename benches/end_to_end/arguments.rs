@@ -19,7 +19,11 @@ const QUICK: [&str; 4] = ["small-get-64", "http2-64", "fixed-rate", "scenarios"]
 
 /// Attaché beside what users would pick instead.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "cargo bench --bench end_to_end --", max_term_width = 100)]
+#[command(
+    name = "cargo bench --bench end_to_end --",
+    max_term_width = 100,
+    after_help = "--against URL loads a gateway that runs already: see --against --help"
+)]
 pub(crate) struct Arguments {
     /// A few short rounds of a few loads, in under a minute: shows that it works, not how fast
     #[arg(long)]

@@ -26,6 +26,8 @@ pub(crate) fn markdown(
     );
     let _ = write!(text, "\n## Goals\n\n{}", goals::table(outcomes).markdown());
     let _ = write!(text, "\n## Loads\n\n{}", reading(plan));
+    // The one that belongs to no load shows them all.
+    text.push_str(&images(pictures, ""));
     for table in &results.tables {
         let _ = write!(text, "\n{}", load(table, pictures));
     }
@@ -120,10 +122,14 @@ fn load(table: &Table, pictures: &[Picture]) -> String {
     for sentence in tables::doubts(table) {
         let _ = write!(text, "\n{}\n", escape(&sentence));
     }
-    for picture in pictures.iter().filter(|picture| picture.load == table.load) {
-        let _ = write!(text, "\n![{}]({})\n", escape(&picture.shows), picture.file);
-    }
-    text
+    text + &images(pictures, &table.load)
+}
+
+fn images(pictures: &[Picture], load: &str) -> String {
+    let of_load = pictures.iter().filter(|picture| picture.load == load);
+    of_load
+        .map(|picture| format!("\n![{}]({})\n", escape(&picture.shows), picture.file))
+        .collect()
 }
 
 fn how(measure: Measure) -> &'static str {

@@ -7,7 +7,7 @@
 //! | `tables` | from rounds and findings to tables of words |
 //! | `cells` · `grid` | how a figure is written; a table as text and as Markdown |
 //! | `document` | report.md |
-//! | `plots` · `canvas` | its pictures; what they are drawn with |
+//! | `plots/` · `canvas` | its pictures; what they are drawn with |
 //! | `keep` | the last report, copied to where it is checked in |
 
 pub(crate) mod canvas;
@@ -92,7 +92,8 @@ pub(crate) fn write(
 ) {
     fs::create_dir_all(folder).expect("target/bench can be made");
     keep::clear(folder);
-    let pictures: Vec<_> = results.tables.iter().filter_map(plots::picture).collect();
+    let loads = results.tables.iter().filter_map(plots::picture);
+    let pictures: Vec<_> = plots::overview(results).into_iter().chain(loads).collect();
     for picture in &pictures {
         fs::write(folder.join(&picture.file), &picture.svg).expect("a plot is written");
     }

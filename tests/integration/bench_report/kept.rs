@@ -34,6 +34,7 @@ fn what_is_kept_is_the_document_and_its_pictures_and_not_what_was_kept_before() 
         [
             "README.md",
             "fixed-rate.svg",
+            "overview.svg",
             "report.md",
             "small-get-64.svg"
         ]
