@@ -20,8 +20,8 @@ const QUICK: [&str; 4] = ["small-get-64", "http2-64", "fixed-rate", "scenarios"]
 /// Attaché beside what users would pick instead.
 #[derive(Clone, Debug, Parser)]
 #[command(
-    name = "cargo bench --bench end_to_end --",
-    max_term_width = 100,
+    name = "end_to_end",
+    bin_name = "cargo bench --bench end_to_end --",
     after_help = "--against URL loads a gateway that runs already: see --against --help"
 )]
 pub(crate) struct Arguments {
