@@ -10,6 +10,7 @@
 //! | `pace` | when requests are due: closed and open loops |
 //! | `crew` | all clients: opened, tried, then let loose |
 //! | `tally` · `answer` | what came of it |
+//! | `against/` | the tool for a gateway that runs already |
 
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use hdrhistogram::Histogram;
 use tokio::runtime::Builder;
 
+pub(crate) mod against;
 mod answer;
 pub(crate) mod body;
 mod crew;

@@ -30,7 +30,8 @@ pub(crate) struct Schedule {
 impl Schedule {
     /// When the request with that number is due; the first has number 0.
     pub(crate) fn due(&self, number: u64) -> Instant {
-        let nanoseconds = u128::from(number) * 1_000_000_000 / u128::from(self.per_second);
+        let nanoseconds =
+            (u128::from(number) * 1_000_000_000).div_ceil(u128::from(self.per_second));
         let since = Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX));
         self.start + since
     }
@@ -40,23 +41,14 @@ impl Schedule {
         let Some(since) = now.checked_duration_since(self.start) else {
             return 0;
         };
-        let whole = since.as_nanos() * u128::from(self.per_second) / 1_000_000_000;
-        // The first is due at the start.
-        let mut number = u64::try_from(whole).unwrap_or(u64::MAX).saturating_add(1);
-        // Dividing rounds down on both ways.
-        while number > 0 && self.due(number - 1) > now {
-            number -= 1;
-        }
-        number
+        let last = since.as_nanos() * u128::from(self.per_second) / 1_000_000_000;
+        u64::try_from(last).unwrap_or(u64::MAX).saturating_add(1)
     }
 
     /// How many are due before `end`.
     pub(crate) fn due_before(&self, end: Instant) -> u64 {
-        let number = self.due_by(end);
-        match number.checked_sub(1) {
-            Some(last) if self.due(last) >= end => last,
-            Some(_) | None => number,
-        }
+        end.checked_sub(Duration::from_nanos(1))
+            .map_or(0, |last| self.due_by(last))
     }
 }
 

@@ -2,62 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::answer::Answer;
-use crate::support::connector::{basic, connector, connectors};
-use crate::support::gateway::Running;
-use crate::support::origin::{Origin, Setup, whole};
-use crate::support::stage::Stage;
-
-use super::load::{Client, Exchange, Load, Outcome, Pace, Target, Tls, run};
+use super::load::{Client, Exchange, Load, Outcome, Pace, Target, run};
+use super::scene::Scene;
 
 const LASTS: Duration = Duration::from_millis(200);
 const CONNECTIONS: usize = 3;
-
-/// An origin as the harness has one, behind a gateway.
-struct Scene {
-    stage: Stage,
-    origin: Origin,
-    gateway: Running,
-}
-
-impl Scene {
-    async fn set() -> Self {
-        let stage = Stage::new();
-        let answer = whole(|request| match request.target.strip_prefix("/b/") {
-            Some(bytes) => Answer::text(&"x".repeat(bytes.parse().unwrap())),
-            None => Answer::text(&"u".repeat(100)),
-        });
-        let origin = Origin::start(Setup::new(&stage.server()), answer).await;
-        let all = [connector("o", &origin.url("/"), &basic("u", "p"))];
-        let gateway = Running::start(&stage, &connectors(&all)).await;
-        Self {
-            stage,
-            origin,
-            gateway,
-        }
-    }
-
-    /// The origin through the gateway.
-    fn through(&self) -> Target {
-        Target {
-            address: self.gateway.flows(),
-            host: "localhost".to_owned(),
-            prefix: "/o".to_owned(),
-            tls: None,
-        }
-    }
-
-    /// The origin itself.
-    fn past(&self) -> Target {
-        let ca = self.stage.directory().join("ca.pem");
-        Target {
-            address: self.origin.address(),
-            host: "localhost".to_owned(),
-            prefix: String::new(),
-            tls: Some(Tls::trusting("localhost", Some(&ca)).unwrap()),
-        }
-    }
-}
 
 fn load(exchange: Exchange, client: Client) -> Load {
     Load {

@@ -8,5 +8,9 @@
 )]
 mod load;
 
+mod against;
 mod closed;
 mod heads;
+mod open;
+mod scene;
+mod schedule;
