@@ -16,7 +16,7 @@ use super::target::Target;
 use super::{Client, Pace};
 
 /// How long answers are waited for when the run is over.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(2);
 /// The same where the run was cut short.
 const CUT_SHORT_GRACE: Duration = Duration::from_millis(500);
 /// How long a client that got no answer keeps still, lest it does nothing but try.

@@ -2,16 +2,20 @@
 //! origin, and is not what is measured.
 //!
 //! A request's bytes are written as they were rendered once; an answer is read into one buffer
-//! that is used again and again, and looked at as far as its end has to be found.
+//! that is used again and again, and looked at as far as its end has to be found. What of a long
+//! body need only be counted is not even copied out of the kernel.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::answer::{Answer, Fault};
@@ -23,6 +27,12 @@ use super::target::{Stream, Target};
 
 /// What is read at once, and the longest head.
 const BUFFER_BYTES: usize = 64 * 1024;
+/// How much of a body has to be left for it to be counted in the kernel, and at most how much of it
+/// at once.
+const COUNTED_BYTES_MIN: u64 = 16 * 1024;
+const COUNTED_BYTES_MAX: usize = 1024 * 1024;
+/// `recv` drops what it counts (tcp(7)). Other systems have other ideas of it.
+const MSG_TRUNC: i32 = 0x20;
 /// How long a server that said `close` may take over it.
 const CLOSE_WAIT: Duration = Duration::from_secs(1);
 
@@ -37,6 +47,8 @@ pub(crate) struct Http1 {
     is_head: bool,
     stream: Option<Stream>,
     buffer: Box<[u8]>,
+    /// What the kernel is given to count into, and never writes to.
+    unwritten: Box<[MaybeUninit<u8>]>,
 }
 
 /// How much of a request is written.
@@ -70,6 +82,7 @@ impl Http1 {
             is_head: request.is_head(),
             stream: None,
             buffer: vec![0; BUFFER_BYTES].into_boxed_slice(),
+            unwritten: Box::new_uninit_slice(COUNTED_BYTES_MAX),
         }
     }
 
@@ -179,6 +192,12 @@ impl Http1 {
         let Some(stream) = &mut self.stream else {
             return Poll::Ready(Ok(0));
         };
+        if let (Stream::Plain(tcp), Some(left)) = (&*stream, read.uncounted()) {
+            let bytes = ready!(poll_count(tcp, cx, &mut self.unwritten, *left))?;
+            *left -= bytes as u64;
+            read.bytes += bytes as u64;
+            return Poll::Ready(Ok(bytes));
+        }
         let mut room = ReadBuf::new(&mut self.buffer[read.to..]);
         ready!(Pin::new(stream).poll_read(cx, &mut room))?;
         let bytes = room.filled().len();
@@ -231,7 +250,35 @@ impl Http1 {
     }
 }
 
+/// Reads at most `left` bytes and drops them.
+fn poll_count(
+    tcp: &TcpStream,
+    cx: &mut Context<'_>,
+    unwritten: &mut [MaybeUninit<u8>],
+    left: u64,
+) -> Poll<io::Result<usize>> {
+    let most = usize::try_from(left).unwrap_or(usize::MAX);
+    let most = most.min(unwritten.len());
+    loop {
+        ready!(tcp.poll_read_ready(cx))?;
+        let count = || SockRef::from(tcp).recv_with_flags(&mut unwritten[..most], MSG_TRUNC);
+        match tcp.try_io(Interest::READABLE, count) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            counted => return Poll::Ready(counted),
+        }
+    }
+}
+
 impl Read {
+    /// How much of the body is left, where it need only be counted and is worth it.
+    fn uncounted(&mut self) -> Option<&mut u64> {
+        let Some((head, Body::Counted(left))) = &mut self.head else {
+            return None;
+        };
+        let is_worth_it = *left >= COUNTED_BYTES_MIN && head.proxy_status.is_none();
+        (cfg!(target_os = "linux") && is_worth_it).then_some(left)
+    }
+
     /// Where the connection has ended.
     fn at_end(&mut self, sent: &mut Sent) -> Result<Answer, Fault> {
         match &self.head {

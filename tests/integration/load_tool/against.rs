@@ -237,14 +237,36 @@ async fn an_interrupted_run_tells_what_was_measured() {
 
 #[tokio::test]
 async fn an_interrupt_before_the_clock_starts_ends_it_too() {
-    let scene = Scene::set().await;
-    let words = format!("{} --ramp 60m", shortly(scene.gateway.flows(), "/o/x"));
-    let words = words.replace(" --ramp 1ms", "");
+    let scene = Arc::new(Scene::set().await);
+    let words = shortly(scene.gateway.flows(), "/o/x");
+    let words = words.replace("--ramp 1ms", "--ramp 60m");
+    let watched = Arc::clone(&scene);
+    // The second connection's turn comes half an hour later.
+    let first = async move {
+        watched.origin.until(|tally| tally.whole >= 1).await;
+    };
 
-    let said = tool_until(&words, std::future::ready(())).await;
+    let said = tool_until(&words, first).await;
 
     assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
     assert!(said.err.contains("interrupted"), "{said:?}");
+}
+
+#[tokio::test]
+async fn what_is_under_way_when_a_run_is_interrupted_is_no_failure() {
+    let scene = Scene::with(Stage::new(), falling_silent(2), "").await;
+    let scene = Arc::new(scene);
+    let words = format!("{} --timeout 60m", past(&scene, "/x"));
+    let words = words.replace("--seconds 0.2", "--seconds 3600");
+    let watched = Arc::clone(&scene);
+    let waiting = async move {
+        watched.origin.until(|tally| tally.whole >= 4).await;
+    };
+
+    let said = tool_until(&words, waiting).await;
+
+    assert_eq!(said.code, 0, "{said:?}");
+    assert!(said.out.contains("failures    0 of 0"), "{said:?}");
 }
 
 #[tokio::test]

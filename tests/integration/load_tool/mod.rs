@@ -9,6 +9,7 @@
 mod load;
 
 mod against;
+mod broken;
 mod closed;
 mod heads;
 mod open;

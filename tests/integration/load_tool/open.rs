@@ -16,7 +16,7 @@ const LASTS: Duration = Duration::from_secs(1);
 const PER_SECOND: u32 = 400;
 const STALL: Duration = Duration::from_millis(500);
 /// Which of the requests an origin stalls at.
-const STALLS_AT: usize = 100;
+const STALLS_AT: usize = 20;
 
 /// An origin that stalls once, for [`STALL`]: nothing that comes meanwhile is answered before it
 /// goes on. Time passing is what the origin is about, so it cannot be turned here.
@@ -74,7 +74,9 @@ async fn a_server_that_stalls_once_shows_in_all_requests_that_were_due_meanwhile
         assert!(slow >= least, "{client:?}: {slow} of {least}");
         let p99 = outcome.latencies.value_at_quantile(0.99);
         assert!(p99 >= half.as_nanos() as u64, "{client:?}: {p99} ns");
-        assert!(outcome.late >= least, "{client:?}: {}", outcome.late);
+        // On a machine that is late itself, some may be left when the run is over.
+        let (late, unsent) = (outcome.late, outcome.unsent);
+        assert!(late + unsent >= least, "{client:?}: {late}, {unsent}");
     }
 }
 

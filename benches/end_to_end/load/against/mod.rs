@@ -163,7 +163,7 @@ async fn load(
     if warm.statuses.is_empty() {
         return Err(AgainstError::Silence(warm.told.join("; ")));
     }
-    let start = Instant::now();
+    let (start, ran) = (Instant::now(), processor_time());
     let (watch, ending) = crew.set_off(options.pace(), options.seconds);
     let (mut ending, mut cut_short) = (std::pin::pin!(ending), false);
     let mut seconds = interval(PROGRESS);
@@ -185,6 +185,7 @@ async fn load(
         tally,
         address: orders.target.address.to_string(),
         cut_short,
+        own: processor_time().zip(ran).map(|(now, then)| now - then),
     };
     Ok(Summary::new(options, &measured))
 }
@@ -202,4 +203,11 @@ fn show(watch: &Watch, start: Instant, before: u64, progress: &mut dyn Write) ->
     )
     .and_then(|()| progress.flush());
     over
+}
+
+/// How long this thread has run so far, where the system tells (proc_pid_schedstat(5)).
+fn processor_time() -> Option<Duration> {
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    let nanoseconds = text.split_whitespace().next()?.parse().ok()?;
+    Some(Duration::from_nanos(nanoseconds))
 }

@@ -19,6 +19,8 @@ const QUANTILES: [(&str, f64); 5] = [
     ("max", 1.0),
 ];
 const P99: f64 = 0.99;
+/// From when on the tool itself may be the slowest part.
+const BUSY: f64 = 0.85;
 
 /// What is known at the end.
 #[derive(Clone, Debug, Serialize)]
@@ -44,6 +46,8 @@ pub(crate) struct Summary {
     unanswered: BTreeMap<String, u64>,
     late: u64,
     unsent: u64,
+    /// The part of the time in which the one thread that sends was running.
+    busy: Option<f64>,
     pub(crate) bounds: Vec<Bound>,
 }
 
@@ -63,6 +67,8 @@ pub(super) struct Measured {
     pub(super) address: String,
     pub(super) took: Duration,
     pub(super) cut_short: bool,
+    /// How long the thread that sends was running, where that is known.
+    pub(super) own: Option<Duration>,
 }
 
 impl Summary {
@@ -91,6 +97,7 @@ impl Summary {
             unanswered: tally.faults.clone(),
             late: tally.late,
             unsent: tally.unsent,
+            busy: measured.own.map(|own| own.div_duration_f64(*took)),
             bounds: bounds(options, tally),
         }
     }
@@ -156,8 +163,15 @@ impl fmt::Display for Summary {
         if self.late + self.unsent > 0 {
             writeln!(
                 out,
-                "not in time {} were sent late, {} not at all: every connection was busy",
+                "not in time {} were sent over 1 ms late, {} not at all: no connection was free",
                 self.late, self.unsent
+            )?;
+        }
+        if let Some(busy) = self.busy.filter(|busy| *busy > BUSY) {
+            writeln!(
+                out,
+                "beware      this tool ran {:.0} % of the time: its own limit may be what is shown",
+                busy * 100.0
             )?;
         }
         self.bounds.iter().try_for_each(|bound| bound.write(out))
