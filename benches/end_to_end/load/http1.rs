@@ -166,8 +166,10 @@ impl Http1 {
             return;
         };
         while !sent.flushed && sent.broke.is_none() {
-            let written = if let Some(head) = self.head.get(sent.bytes..).filter(|h| !h.is_empty())
-            {
+            let head = self.head.get(sent.bytes..).unwrap_or_default();
+            let written = if !head.is_empty() && self.body.is_empty() {
+                Pin::new(&mut *stream).poll_write(cx, head)
+            } else if !head.is_empty() {
                 let pieces = [IoSlice::new(head), IoSlice::new(&self.body)];
                 Pin::new(&mut *stream).poll_write_vectored(cx, &pieces)
             } else if let rest @ [_, ..] = &self.body[sent.bytes - self.head.len()..] {

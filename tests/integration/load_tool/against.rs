@@ -241,14 +241,18 @@ async fn an_interrupt_before_the_clock_starts_ends_it_too() {
     let words = shortly(scene.gateway.flows(), "/o/x");
     let words = words.replace("--ramp 1ms", "--ramp 60m");
     let watched = Arc::clone(&scene);
-    // The second connection's turn comes half an hour later.
+    // The second connection's turn comes half an hour later, and not while others are served.
     let first = async move {
         watched.origin.until(|tally| tally.whole >= 1).await;
+        for _ in 0..3 {
+            watched.gateway.get("/o/x").await;
+        }
     };
 
     let said = tool_until(&words, first).await;
 
     assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    assert_eq!(scene.origin.tally().whole, 1 + 3);
     assert!(said.err.contains("interrupted"), "{said:?}");
 }
 

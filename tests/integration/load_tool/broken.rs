@@ -144,26 +144,40 @@ async fn what_comes_before_the_answer_and_how_it_is_cut_make_no_difference() {
 
 #[tokio::test]
 async fn a_connection_that_ends_while_nothing_is_under_way_is_replaced() {
-    let answer = Said::bytes("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
-    let http2 = Said::nothing()
-        .frame(Frame::Head(200))
-        .frame(Frame::LastData(b"ok"))
-        .frame(Frame::GoAwayBehind(0));
+    let goaway = Said::nothing().frame(Frame::GoAwayBehind(0));
     for (client, protocols, said) in [
-        (Client::KeptAlive, Protocols::Http1, answer),
-        (HTTP2, Protocols::Http2, http2),
+        (Client::KeptAlive, Protocols::Http1, Said::nothing()),
+        (HTTP2, Protocols::Http2, goaway),
     ] {
         let stage = Stage::new();
-        let fault = Fault::Answer(said.then(Then::Close));
-        let peer = Chaos::start(&stage, protocols, CONTENT, fault).await;
+        let peer = Chaos::start(&stage, protocols, CONTENT, Fault::Nothing).await;
 
-        // Every answer ends its connection, long before the next request is due.
-        let (pace, lasts) = (Pace::Open { per_second: 2 }, Duration::from_secs(1));
-        let outcome = sent((&stage, &peer), (client, pace), lasts).await;
+        // One to begin with, one at once, and one long after the connection has ended.
+        let (pace, lasts) = (Pace::Open { per_second: 1 }, Duration::from_millis(1100));
+        let ending = async {
+            peer.until(|tally| tally.heard == 2).await;
+            peer.inflict(Fault::Idle(said.then(Then::Close)));
+        };
+        let (outcome, ()) = tokio::join!(sent((&stage, &peer), (client, pace), lasts), ending);
 
         assert_eq!(outcome.told, [""; 0], "{client:?}");
         assert_eq!(outcome.requests, 2, "{client:?}");
     }
+}
+
+#[tokio::test]
+async fn nothing_is_sent_on_a_connection_that_was_said_to_end() {
+    // RFC 9112 §9.6: also where the server takes its time over it.
+    let stage = Stage::new();
+    let answer = "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok";
+    let fault = Fault::Answer(Said::bytes(answer).then(Then::Silence));
+    let peer = Chaos::start(&stage, Protocols::Http1, CONTENT, fault).await;
+
+    let lasts = Duration::from_millis(50);
+    let outcome = sent((&stage, &peer), (Client::KeptAlive, Pace::Closed), lasts).await;
+
+    assert_eq!(outcome.told, [""; 0]);
+    assert!(outcome.requests > 0);
 }
 
 #[tokio::test]
@@ -185,5 +199,19 @@ async fn a_target_that_never_answers_does_not_hold_a_run_up() {
             "{outcome:?}"
         );
         assert_eq!(outcome.latencies.len(), 1, "{client:?}: it was waited for");
+
+        let (pace, lasts) = (Pace::Open { per_second: 100 }, Duration::from_millis(50));
+        let outcome = sent((&stage, &peer), (client, pace), lasts).await;
+
+        // One to begin with, one under way, and four that could not be sent.
+        let counted = (outcome.requests, outcome.failures, outcome.unsent);
+        assert_eq!(counted, (0, 6, 4), "{client:?}");
+        assert_eq!(
+            outcome.latencies.len(),
+            5,
+            "{client:?}: all were waited for"
+        );
+        // Nobody waited for less than a second after the end.
+        assert!(outcome.latencies.min() > 1_000_000_000, "{outcome:?}");
     }
 }

@@ -56,6 +56,24 @@ async fn every_exchange_is_carried_by_every_client() {
 }
 
 #[tokio::test]
+async fn an_answer_larger_than_an_http2_window_is_read_to_its_end() {
+    // RFC 9113 §6.9: 4 MiB is what each stream has before the client makes room again.
+    let scene = Scene::set().await;
+    let exchange = Exchange::Get {
+        answer_bytes: 5 * 1024 * 1024,
+    };
+
+    let outcome = sent(
+        load(exchange, Client::Http2 { streams: 1 }),
+        scene.through(),
+    )
+    .await;
+
+    assert_eq!(outcome.told, [""; 0]);
+    assert!(outcome.requests > 0);
+}
+
+#[tokio::test]
 async fn what_is_counted_is_what_the_origin_saw() {
     for (client, first) in [
         (Client::KeptAlive, CONNECTIONS),
