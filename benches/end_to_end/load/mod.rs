@@ -29,12 +29,12 @@ pub(crate) mod pace;
 pub(crate) mod refusal;
 mod request;
 mod tally;
-mod target;
+pub(crate) mod target;
 
 use crew::{Crew, Orders};
 use request::Request;
 use tally::{Expected, Tally};
-pub(crate) use target::{Target, Tls};
+pub(crate) use target::Target;
 
 /// What an upload is answered with.
 const UPLOAD_ANSWER_BYTES: u64 = 100;

@@ -327,6 +327,16 @@ async fn a_certificate_that_nobody_trusts_is_told_plainly() {
 }
 
 #[tokio::test]
+async fn help_is_printed_for_whoever_asks_for_it() {
+    for words in ["--against --help", "--against --help --bench"] {
+        let said = tool(words).await;
+
+        assert_eq!((said.code, said.err.as_str()), (0, ""), "{said:?}");
+        assert!(said.out.contains("--max-p99"), "{said:?}");
+    }
+}
+
+#[tokio::test]
 async fn wrong_usage_answers_2_and_says_what_is_wrong() {
     let url = "--against http://127.0.0.1:1/x";
     for (words, told) in [

@@ -8,7 +8,8 @@ use crate::support::chaos::{Chaos, Fault, Said, Then};
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
 
-use super::load::{Client, Exchange, Load, Outcome, Pace, Target, Tls, run};
+use super::load::target::Tls;
+use super::load::{Client, Exchange, Load, Outcome, Pace, Target, run};
 
 const CONTENT: &str = "ok";
 const HTTP2: Client = Client::Http2 { streams: 1 };
@@ -40,33 +41,30 @@ async fn sent(
     running.await.unwrap()
 }
 
-#[tokio::test]
-async fn what_is_no_answer_is_told_as_what_it_is() {
-    let bytes = |text: &str| Said::bytes(text.as_bytes()).then(Then::Close);
-    let long = format!("HTTP/1.1 200 OK\r\nx: {}", "x".repeat(70_000));
-    for (client, said, told) in [
+/// Answers that are none, and what has to be told of them.
+fn broken() -> Vec<(Client, Said, &'static str)> {
+    let bytes = |text: &str| Said::bytes(text).then(Then::Close);
+    let long = "HTTP/1.1 200 OK\r\nx: ".to_owned() + &"x".repeat(70_000);
+    let kept = Client::KeptAlive;
+    vec![
         (
-            Client::KeptAlive,
+            kept,
             Said::nothing().then(Then::Close),
             "closed before the answer began",
         ),
         (
-            Client::KeptAlive,
+            kept,
             Said::nothing().then(Then::Reset),
             "the connection broke",
         ),
+        (kept, bytes("HTTP/1.1 20"), "closed amid the answer"),
         (
-            Client::KeptAlive,
-            bytes("HTTP/1.1 20"),
-            "closed amid the answer",
-        ),
-        (
-            Client::KeptAlive,
+            kept,
             bytes("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no"),
             "closed amid the answer",
         ),
         (
-            Client::KeptAlive,
+            kept,
             bytes("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokok"),
             "bytes behind the answer's end",
         ),
@@ -81,7 +79,7 @@ async fn what_is_no_answer_is_told_as_what_it_is() {
             "this is not HTTP/1.1: \"SSH-2.0-x\"",
         ),
         (
-            Client::KeptAlive,
+            kept,
             bytes(&long),
             "the answer's head has more than 65536 bytes",
         ),
@@ -102,7 +100,12 @@ async fn what_is_no_answer_is_told_as_what_it_is() {
             Said::nothing().then(Then::Reset),
             "HTTP/2: connection reset",
         ),
-    ] {
+    ]
+}
+
+#[tokio::test]
+async fn what_is_no_answer_is_told_as_what_it_is() {
+    for (client, said, told) in broken() {
         let protocols = match client {
             Client::Http2 { .. } => Protocols::Http2,
             Client::KeptAlive | Client::NewEach => Protocols::Http1,

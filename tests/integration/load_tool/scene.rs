@@ -6,7 +6,7 @@ use crate::support::gateway::Running;
 use crate::support::origin::{Handler, Origin, Setup, whole};
 use crate::support::stage::Stage;
 
-use super::load::{Target, Tls};
+use super::load::target::{Target, Tls};
 
 /// What is answered to a request for `target`: so many bytes as `/b/{n}` says, else 100.
 pub(crate) fn content(target: &str) -> String {

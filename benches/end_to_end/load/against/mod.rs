@@ -100,11 +100,16 @@ pub(crate) struct Screen<'a> {
 
 /// The same, told by whom it is interrupted and where it writes.
 pub(crate) fn perform(
-    words: Vec<OsString>,
+    mut words: Vec<OsString>,
     interrupted: impl Future<Output = ()>,
     screen: Screen<'_>,
 ) -> u8 {
     let Screen { out, err, progress } = screen;
+    // Whoever asks for help need not have a URL, which `--against` would miss.
+    if words.iter().any(|word| word == "--help" || word == "-h") {
+        words.truncate(1);
+        words.push("--help".into());
+    }
     let options = match options::Arguments::try_parse_from(words) {
         Ok(arguments) => arguments.options,
         Err(error) => {

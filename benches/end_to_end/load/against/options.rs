@@ -26,7 +26,7 @@ const OWN_FIELDS: [HeaderName; 3] = [
 
 /// The options alone, for a program whose arguments these are.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "cargo bench --bench end_to_end --", max_term_width = 100)]
+#[command(name = "end_to_end", bin_name = "cargo bench --bench end_to_end --")]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) options: Options,
