@@ -16,8 +16,8 @@ pub(crate) struct Trial {
 pub(crate) enum Way {
     /// HTTP/1.1 on both sides.
     Http1,
-    /// HTTP/1.1 on both sides, a client connection for each request. The relay that does not read HTTP
-    /// would need an origin connection for each, too: it is no floor here.
+    /// HTTP/1.1 on both sides, a client connection for each request. The relay that does not read
+    /// HTTP would need an origin connection for each, too: it is no floor here.
     Http1NewEach,
     /// HTTP/2 from clients, HTTP/1.1 to the origin.
     Http2To1,
@@ -25,7 +25,8 @@ pub(crate) enum Way {
     Http2,
 }
 
-/// The load whose rounds say what a contender carries at most, and which Attaché's variants take part in.
+/// The load whose rounds say what a contender carries at most, and in which Attaché's variants take
+/// part.
 pub(crate) const MAIN: &str = "small-get-64";
 /// The load whose pace depends on [`MAIN`]'s.
 pub(crate) const FIXED_RATE: &str = "fixed-rate";

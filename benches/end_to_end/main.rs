@@ -23,10 +23,7 @@
 
 mod arguments;
 mod figures;
-#[allow(
-    dead_code,
-    reason = "the scenarios that use the rest are not there yet"
-)]
+#[allow(dead_code, reason = "tests/integration/load_tool uses the rest")]
 mod load;
 mod loads;
 mod machine;
@@ -55,6 +52,7 @@ mod running;
 mod stage;
 
 use std::env;
+use std::process::ExitCode;
 
 use arguments::Arguments;
 use figures::{Plan, Results, Table, Version, names};
@@ -73,15 +71,16 @@ const WITH_TWO_WORKERS: &str = "Attaché, 2 workers";
 /// Rounds in which nginx's maximum is found out where [`loads::MAIN`] is not run.
 const ROUNDS_FOR_MAXIMUM: usize = 3;
 
-fn main() {
+fn main() -> ExitCode {
     let words: Vec<String> = env::args().collect();
     if let [_, word, arguments @ ..] = words.as_slice()
         && word == origin::WORD
     {
-        return origin::run(arguments);
+        origin::run(arguments);
+        return ExitCode::SUCCESS;
     }
     if let Some(code) = load::against::run_from_words(env::args_os()) {
-        std::process::exit(code.into());
+        return code.into();
     }
     match Arguments::parse_from_words(env::args_os()) {
         // Tests are run or listed.
@@ -91,6 +90,7 @@ fn main() {
         Some(Ok(arguments)) if arguments.keep => keep(),
         Some(Ok(arguments)) => measure(&arguments),
     }
+    ExitCode::SUCCESS
 }
 
 /// Copies the last report to where it is checked in.
@@ -114,8 +114,10 @@ fn list(arguments: &Arguments) {
 }
 
 fn measure(arguments: &Arguments) {
-    let (machine, plan) = (Machine::look(), arguments.plan());
+    let (machine, mut plan) = (Machine::look(), arguments.plan());
     let processors = Processors::shared_out(plan.threads);
+    // More threads than processors would measure the scheduler.
+    plan.threads = processors.gateway_threads();
     processors.keep_to_load();
     eprintln!("{}", processors.described());
     let stage = Stage::start(&processors);
@@ -181,8 +183,8 @@ fn tables(
     tables
 }
 
-/// [`loads::MAIN`], in which Attaché takes part with a token, with an access log of everything, and with
-/// two workers, too: on the same processors, as everything else.
+/// [`loads::MAIN`], in which Attaché takes part with a token, with an access log of everything, and
+/// with two workers, too: on the same processors, as everything else.
 fn main_table(stage: &Stage, contenders: &[Contender], trial: &Trial, plan: &Plan) -> Table {
     let variant = |name: &str, extra: AttacheExtra| {
         let mut variant = peers::start(Kind::Attache, stage, plan.threads, &extra)?;

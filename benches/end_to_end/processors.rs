@@ -6,6 +6,7 @@
 //! them (`taskset`, `setpriv`).
 
 use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -63,14 +64,18 @@ impl Processors {
         assert!(done.is_ok_and(|done| done.success()), "taskset failed");
     }
 
-    /// A command that runs `program` there, and ends it when the thread that starts it ends, however
-    /// that comes about. It keeps its process id through both words before it.
-    pub(crate) fn command(&self, place: Place, program: &std::path::Path) -> Command {
+    /// A command that runs `program` there. It keeps its process id through the word before it.
+    pub(crate) fn command(&self, place: Place, program: &Path) -> Command {
         let mut command = Command::new("taskset");
+        command.args(["-c", &self.list(place)]).arg(program);
         command
-            .args(["-c", &self.list(place)])
-            .args(["setpriv", "--pdeathsig", "TERM"])
-            .arg(program);
+    }
+
+    /// As [`Self::command`], and it is told to end when the thread that starts it ends, however that
+    /// comes about.
+    pub(crate) fn bound_command(&self, place: Place, program: &Path) -> Command {
+        let mut command = self.command(place, Path::new("setpriv"));
+        command.args(["--pdeathsig", "TERM"]).arg(program);
         command
     }
 

@@ -113,9 +113,9 @@ fn go_round(trial: &Trial, lane: &Lane, lasts: Duration) -> Option<Round> {
     Some(Round::of(&outcome, &used))
 }
 
-/// Requests that were sent and not answered as expected. Those of an open loop that could not be sent
-/// by the round's end are not among them: they count where they belong, with the latency they had
-/// by then.
+/// Requests that were sent and not answered as expected. Those of an open loop that could not be
+/// sent by the round's end are not among them: they count where they belong, with the latency they
+/// had by then.
 fn wrong(outcome: &Outcome) -> u64 {
     outcome.failures - outcome.unsent
 }

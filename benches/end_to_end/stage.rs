@@ -20,8 +20,8 @@ use crate::origin::{self, Listeners};
 use crate::processors::{Place, Processors};
 use crate::running::Running;
 
-/// The origin's name, which its certificate is for and which contenders ask for in TLS (SNI). It has to be
-/// one that every machine resolves to itself.
+/// The origin's name, which its certificate is for and which contenders ask for in TLS (SNI). It has
+/// to be one that every machine resolves to itself.
 pub(crate) const ORIGIN_NAME: &str = "localhost";
 /// Below the ports that systems give to outgoing connections, so that none of a load's takes one
 /// that a contender is about to listen on.

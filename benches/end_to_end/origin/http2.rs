@@ -15,7 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::room::Room;
 
-/// More than a load sends side by side on all its connections together, should a contender put them on one.
+/// More than a load sends side by side on all its connections together, should a contender put them
+/// on one.
 const STREAMS_MAX: u32 = 1024;
 /// Room for a body that is sent here, on a stream and on a connection.
 const WINDOW_BYTES: u32 = 1024 * 1024;

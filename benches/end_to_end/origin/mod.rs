@@ -2,21 +2,24 @@
 //! kept to the load's processors. It is this very program, started with [`WORD`] in front.
 //!
 //! Over TLS 1.3 with tickets: an origin that speaks HTTP/1.1, one that also speaks HTTP/2, and the
-//! token endpoint. Without TLS: the origin as the load reaches it directly, to tell what a contender
-//! added. `GET /b/{n}` answers with n bytes, `POST /upload` reads everything and answers with 100.
-//! A path may have `/o` or `/h2/o` before it, by which contenders choose the origin: those that need not rewrite
-//! it save that work. Without the right `Authorization` the answer is 401, so that no contender can
-//! do well by leaving out what it is there for. Paths below `/open` ask for none: a relay that does not read
-//! HTTP cannot add it, and the load itself sends none.
+//! token endpoint. Without TLS: the origin as the load reaches it directly, to tell what a
+//! contender added. `GET /b/{n}` answers with n bytes, `POST /upload` reads everything and answers
+//! with 100. A path may have `/o` or `/h2/o` before it, by which contenders choose the origin: those
+//! that need not rewrite it save that work.
+//!
+//! Without the right `Authorization` the answer is 401, so that no contender can do well by leaving
+//! out what it is there for. Paths below `/open` ask for none: a relay that does not read HTTP
+//! cannot add it, and the load itself sends none.
 //!
 //! The parent asks over standard input, a line each (`handshakes`, `token-requests`,
-//! `lifetime 5000`), and is answered on standard output. When standard input ends, so does
-//! the process, and it ends whenever the parent does.
+//! `lifetime 5000`), and is answered on standard output. When standard input ends, as it does
+//! however the parent ends, so does the process, and takes the directory along.
 
 mod http1;
 mod http2;
 mod room;
 
+use std::fs;
 use std::io::{self, BufRead, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -87,8 +90,11 @@ pub(crate) fn run(arguments: &[String]) {
     };
     let (room, directory) = (Arc::new(Room::default()), PathBuf::from(directory));
     let served = Arc::clone(&room);
-    thread::spawn(move || runtime.unwrap().block_on(serve(&directory, served)));
+    let shared = directory.clone();
+    thread::spawn(move || runtime.unwrap().block_on(serve(&shared, served)));
     converse(&room);
+    // The parent does so itself, unless it was killed.
+    drop(fs::remove_dir_all(directory));
 }
 
 /// Answers the parent until it says no more.

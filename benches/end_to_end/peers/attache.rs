@@ -29,7 +29,7 @@ pub(super) fn start(stage: &Stage, threads: usize, extra: &AttacheExtra) -> Star
     let workers = extra.workers.unwrap_or(threads);
     fs::write(&configuration, text(stage, port, admin, workers, extra)).unwrap();
     let program = Path::new(env!("CARGO_BIN_EXE_attache"));
-    let mut command = stage.processors.command(Place::Gateway, program);
+    let mut command = stage.processors.bound_command(Place::Gateway, program);
     command.args(["serve", "--config"]).arg(&configuration);
     Started {
         version: env!("CARGO_PKG_VERSION").to_owned(),

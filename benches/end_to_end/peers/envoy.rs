@@ -30,7 +30,7 @@ pub(super) fn start(stage: &Stage, threads: usize) -> Option<Started> {
     );
     let configuration = stage.file(&format!("envoy-{port}.yaml"));
     fs::write(&configuration, text).unwrap();
-    let mut command = stage.processors.command(Place::Gateway, &program);
+    let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command.arg("--config-path").arg(&configuration);
     // Its main thread is beside that many workers.
     command.args(["--concurrency", &threads.to_string()]);

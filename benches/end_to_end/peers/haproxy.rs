@@ -10,7 +10,8 @@ use crate::stage::{ORIGIN_NAME, Stage, free_port};
 
 const HTTP: &str = include_str!("haproxy.cfg");
 const TCP: &str = include_str!("haproxy_tcp.cfg");
-/// The certificate is verified, and that it is for the origin's name; sessions are resumed by default.
+/// The certificate is verified, and that it is for the origin's name; sessions are resumed by
+/// default.
 const TLS: &str =
     "ssl verify required ca-file @ca@ sni str(@name@) verifyhost @name@ ssl-min-ver TLSv1.3";
 /// Below it the origin asks for no credential: a relay that does not read HTTP can add none.
@@ -39,7 +40,7 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
     );
     let configuration = stage.file(&format!("haproxy-{port}.cfg"));
     fs::write(&configuration, text).unwrap();
-    let mut command = stage.processors.command(Place::Gateway, &program);
+    let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command.arg("-db").arg("-f").arg(&configuration);
     Some(Started {
         version: behind(&words(&program, "-v"), "version ").to_owned(),

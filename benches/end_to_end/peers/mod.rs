@@ -1,10 +1,10 @@
 //! The contenders: Attaché, and what users would pick instead. Each is configured as somebody would
 //! who knows it well and wants it fast for this one task, and does no less than the task: every
 //! HTTP gateway verifies the origin's certificate and its name, keeps connections to it, attaches
-//! the credential, and writes no access log. Requests carry `/o` before the origin's own path, by which each
-//! chooses the origin; only Attaché takes it off, as the origin does not mind it: the others are
-//! spared the rewriting. They are spared metrics, limits, `Via` and a request's id, too, where they have none by
-//! default.
+//! the credential, and writes no access log. Requests carry `/o` before the origin's own path, by
+//! which each chooses the origin; only Attaché takes it off, as the origin does not mind it: the
+//! others are spared the rewriting. They are spared metrics, limits, `Via` and a request's id, too,
+//! where they have none by default.
 
 mod attache;
 mod envoy;

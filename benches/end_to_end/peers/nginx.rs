@@ -57,7 +57,7 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
     );
     let configuration = stage.file(&format!("nginx-{port}.conf"));
     fs::write(&configuration, text).unwrap();
-    let mut command = stage.processors.command(Place::Gateway, &program);
+    let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command
         .arg("-p")
         .arg(stage.file(""))
