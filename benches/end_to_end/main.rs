@@ -162,11 +162,12 @@ fn tables(
         match trial.load.name {
             name if !arguments.wants(name) => {}
             loads::MAIN => tables.push(main_table(stage, contenders, &trial, plan)),
-            _ => tables.push(rounds::run(&trial, through(way).collect(), plan)),
+            _ => tables.push(rounds::run(stage, &trial, through(way).collect(), plan)),
         }
     }
     if arguments.wants(loads::FIXED_RATE) {
         let maximum = maximum(
+            stage,
             tables.iter().find(|table| table.load == loads::MAIN),
             contenders,
             plan,
@@ -178,7 +179,7 @@ fn tables(
             target: direct(stage),
         };
         let lanes = through(Way::Http1).chain([directly]).collect();
-        tables.push(rounds::run(&trial, lanes, plan));
+        tables.push(rounds::run(stage, &trial, lanes, plan));
     }
     tables
 }
@@ -210,11 +211,11 @@ fn main_table(stage: &Stage, contenders: &[Contender], trial: &Trial, plan: &Pla
     let lanes = all
         .filter_map(|one| Lane::through(one, trial.way))
         .chain(tokens);
-    rounds::run(trial, lanes.collect(), plan)
+    rounds::run(stage, trial, lanes.collect(), plan)
 }
 
 /// Requests a second that nginx carries at most; where there is none, Attaché.
-fn maximum(measured: Option<&Table>, contenders: &[Contender], plan: &Plan) -> f64 {
+fn maximum(stage: &Stage, measured: Option<&Table>, contenders: &[Contender], plan: &Plan) -> f64 {
     let of = |table: &Table| {
         let series = table
             .of(names::NGINX)
@@ -234,7 +235,7 @@ fn maximum(measured: Option<&Table>, contenders: &[Contender], plan: &Plan) -> f
             ..plan.clone()
         };
         let lanes = Lane::through(one, trial.way).into_iter().collect();
-        of(&rounds::run(&trial, lanes, &plan))
+        of(&rounds::run(stage, &trial, lanes, &plan))
     });
     found.expect("Attaché answers").median
 }

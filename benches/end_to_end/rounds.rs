@@ -7,14 +7,18 @@
 
 use std::time::Duration;
 
-use crate::figures::{FAILED_MAX, PERCENTILES, Plan, Round, Series, Table};
+use crate::figures::{FAILED_MAX, PERCENTILES, Plan, Round, Series, Table, names};
 use crate::load::{self, Outcome, Target};
 use crate::loads::{Trial, Way};
 use crate::peers::{Contender, Kind};
 use crate::processors::Usage;
+use crate::stage::Stage;
 
 /// The least and the most that a contender is warmed up with a load.
 const WARM_UP: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(1));
+
+/// More of a round's requests that pay for a handshake with the origin are told of.
+const HANDSHAKES_MAX: f64 = 0.01;
 
 /// One way through one contender, or past all of them.
 #[derive(Clone, Debug)]
@@ -54,7 +58,7 @@ impl Lane {
 }
 
 /// Loads each lane in turn, `plan.rounds` times.
-pub(crate) fn run(trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
+pub(crate) fn run(stage: &Stage, trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
     eprintln!(
         "{}: {} rounds of {:?}, {} contenders",
         trial.load.name,
@@ -63,6 +67,7 @@ pub(crate) fn run(trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
         lanes.len()
     );
     let warm_up = (plan.round / 2).clamp(WARM_UP.0, WARM_UP.1);
+    // Handshakes belong here: this is what it is for.
     lanes.retain(|lane| go_round(trial, lane, warm_up).is_some());
     let mut series: Vec<_> = lanes
         .iter()
@@ -76,9 +81,12 @@ pub(crate) fn run(trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
     for round in 0..plan.rounds {
         for turn in 0..lanes.len() {
             let place = (turn + round) % lanes.len();
+            let handshakes = stage.origin_handshakes();
             if let Some(mut so_far) = series[place].take()
                 && let Some(round) = go_round(trial, &lanes[place], plan.round)
             {
+                let handshakes = stage.origin_handshakes() - handshakes;
+                tell_of_handshakes(trial, &lanes[place], handshakes, round.requests);
                 so_far.rounds.push(round);
                 series[place] = Some(so_far);
             }
@@ -89,6 +97,23 @@ pub(crate) fn run(trial: &Trial, mut lanes: Vec<Lane>, plan: &Plan) -> Table {
         title: trial.load.title.to_owned(),
         measure: trial.measure,
         series: series.into_iter().flatten().collect(),
+    }
+}
+
+/// A contender that keeps its connections to the origin pays for next to no handshake once it is
+/// warm: its configuration is not what it should be, or the warm-up was too short. The relay that
+/// does not read HTTP has one for each of the round's connections, before the clock starts.
+fn tell_of_handshakes(trial: &Trial, lane: &Lane, handshakes: u64, requests: u64) {
+    let connections = match lane.name == names::FLOOR {
+        true => trial.load.connections as u64,
+        false => 0,
+    };
+    let paid = handshakes.saturating_sub(connections);
+    if paid as f64 > requests as f64 * HANDSHAKES_MAX {
+        eprintln!(
+            "{}: {} paid for {paid} TLS handshakes in {requests} requests",
+            trial.load.name, lane.name
+        );
     }
 }
 
