@@ -12,6 +12,7 @@ mod addressing;
 mod answer_heads;
 mod answers;
 mod bad_origins;
+mod bench_origin;
 mod bench_report;
 mod breaker;
 mod bulkheads;
