@@ -3,7 +3,7 @@
 //!
 //! | file | what is in it |
 //! |---|---|
-//! | `goals` · `counts` | what Attaché is to reach, as data, and whether it did; instruction counts |
+//! | `goals/` · `counts` | what Attaché is to reach, as data, and whether it did; instruction counts |
 //! | `tables` | from rounds and findings to tables of words |
 //! | `cells` · `grid` | how a figure is written; a table as text and as Markdown |
 //! | `document` | report.md |
