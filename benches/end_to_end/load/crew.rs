@@ -9,7 +9,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 use super::answer::{Answer, Fault};
 use super::http1::Http1;
 use super::http2::{Http2, Link};
-use super::pace::Pacer;
+use super::pace::{Pacer, Turn};
 use super::request::{Closing, Request, RequestError};
 use super::tally::{Expected, Tally};
 use super::target::Target;
@@ -118,7 +118,11 @@ impl Crew {
         let mut opened = Vec::with_capacity(total);
         while let Some(done) = opening.join_next().await {
             let (place, member, sent, now, outcome) = done.expect("a client that did not panic");
-            warm.count(sent, sent, now, &outcome);
+            let turn = Turn {
+                due: sent,
+                is_kept_waiting: false,
+            };
+            warm.count(turn, sent, now, &outcome);
             opened.push((place, member));
         }
         opened.sort_by_key(|(place, _)| *place);
@@ -165,11 +169,11 @@ impl Crew {
 /// Sends one request after the other until the run is over.
 async fn work(mut member: Member, within: Option<Duration>, watch: Watch) {
     let mut now = Instant::now();
-    while let Some(due) = watch.pacer.next(now).await {
+    while let Some(turn) = watch.pacer.next(now).await {
         let flight = Flight {
             watch: &watch,
-            due,
-            sent: watch.pacer.sent(due),
+            turn,
+            sent: watch.pacer.sent(turn.due),
             over: false,
         };
         let outcome = member.exchange(within).await;
@@ -187,17 +191,21 @@ async fn work(mut member: Member, within: Option<Duration>, watch: Watch) {
 /// A request that is under way; counted as not answered when it is dropped.
 struct Flight<'a> {
     watch: &'a Watch,
-    due: Instant,
+    turn: Turn,
     sent: Instant,
     over: bool,
 }
 
 impl Flight<'_> {
+    fn count(&self, now: Instant, outcome: &Result<Answer, Fault>) {
+        let (turn, sent) = (self.turn, self.sent);
+        self.watch
+            .counted(|tally| tally.count(turn, sent, now, outcome));
+    }
+
     fn land(mut self, now: Instant, outcome: &Result<Answer, Fault>) {
         self.over = true;
-        let (due, sent) = (self.due, self.sent);
-        self.watch
-            .counted(|tally| tally.count(due, sent, now, outcome));
+        self.count(now, outcome);
     }
 }
 
@@ -208,9 +216,7 @@ impl Drop for Flight<'_> {
         }
         let now = Instant::now();
         let never = Err(Fault::TimedOut(now - self.sent));
-        let (due, sent) = (self.due, self.sent);
-        self.watch
-            .counted(|tally| tally.count(due, sent, now, &never));
+        self.count(now, &never);
     }
 }
 

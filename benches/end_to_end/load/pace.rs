@@ -52,6 +52,14 @@ impl Schedule {
     }
 }
 
+/// A request that is a client's to send.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn {
+    pub(crate) due: Instant,
+    /// It was due before any client was free to send it.
+    pub(crate) is_kept_waiting: bool,
+}
+
 /// What the clients of a run go by.
 #[derive(Debug)]
 pub(crate) struct Pacer {
@@ -90,18 +98,34 @@ impl Pacer {
         }
     }
 
-    /// When the next request of a client that is free since `now` is due: it has come then. `None`
-    /// once the run is over.
-    pub(crate) async fn next(&self, now: Instant) -> Option<Instant> {
+    /// The next request of a client that is free since `now`, once it is due. `None` once the run
+    /// is over.
+    pub(crate) async fn next(&self, now: Instant) -> Option<Turn> {
         if self.over.is_closed() {
             return None;
         }
         let Some(open) = &self.open else {
-            return (now < self.end).then_some(now);
+            return (now < self.end).then_some(Turn {
+                due: now,
+                is_kept_waiting: false,
+            });
         };
-        open.due.acquire().await.ok()?.forget();
+        // Clients that wait are given permits before they can be had like this.
+        let is_kept_waiting = match open.due.try_acquire() {
+            Ok(permit) => {
+                permit.forget();
+                true
+            }
+            Err(_none) => {
+                open.due.acquire().await.ok()?.forget();
+                false
+            }
+        };
         let number = open.next.fetch_add(1, Ordering::Relaxed);
-        Some(open.schedule.due(number))
+        Some(Turn {
+            due: open.schedule.due(number),
+            is_kept_waiting,
+        })
     }
 
     /// When a request that is due now is sent: in a closed loop it is due when it can be.

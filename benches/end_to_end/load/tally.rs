@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 
 use super::answer::{Answer, Fault};
+use super::pace::Turn;
 
 /// The longest time that is told from a longer one.
 const LATENCY_MAX: Duration = Duration::from_secs(600);
@@ -43,6 +44,8 @@ pub(crate) struct Tally {
     pub(crate) bytes: u64,
     /// Sent more than a millisecond after they were due, for no connection was free.
     pub(crate) late: u64,
+    /// Sent that late although one was free: this machine had no time to.
+    pub(crate) held_up: u64,
     /// Due and not sent when the run was over.
     pub(crate) unsent: u64,
     /// In nanoseconds: of every answer, and of what was waited for in vain.
@@ -64,23 +67,27 @@ impl Tally {
             faults: BTreeMap::new(),
             bytes: 0,
             late: 0,
+            held_up: 0,
             unsent: 0,
             latencies: Histogram::new_with_bounds(1, highest, 3).unwrap(),
             last: None,
         }
     }
 
-    /// Counts a request that was due at `due`, sent at `sent` and over at `now`.
+    /// Counts a request that was sent at `sent` and over at `now`.
     pub(crate) fn count(
         &mut self,
-        due: Instant,
+        turn: Turn,
         sent: Instant,
         now: Instant,
         outcome: &Result<Answer, Fault>,
     ) {
         self.last = Some(now);
-        if sent - due > LATE {
-            self.late += 1;
+        let due = turn.due;
+        match (sent - due > LATE, turn.is_kept_waiting) {
+            (true, true) => self.late += 1,
+            (true, false) => self.held_up += 1,
+            (false, _) => {}
         }
         match outcome {
             Ok(answer) => {

@@ -45,6 +45,7 @@ pub(crate) struct Summary {
     pub(crate) refusals: BTreeMap<String, u64>,
     unanswered: BTreeMap<String, u64>,
     late: u64,
+    held_up: u64,
     unsent: u64,
     /// The part of the time in which the one thread that sends was running.
     busy: Option<f64>,
@@ -96,6 +97,7 @@ impl Summary {
             refusals: tally.refusals.clone(),
             unanswered: tally.faults.clone(),
             late: tally.late,
+            held_up: tally.held_up,
             unsent: tally.unsent,
             busy: measured.own.map(|own| own.div_duration_f64(*took)),
             bounds: bounds(options, tally),
@@ -165,6 +167,13 @@ impl fmt::Display for Summary {
                 out,
                 "not in time {} were sent over 1 ms late, {} not at all: no connection was free",
                 self.late, self.unsent
+            )?;
+        }
+        if self.held_up > 0 {
+            writeln!(
+                out,
+                "beware      {} were sent over 1 ms late, for this machine was busy",
+                self.held_up
             )?;
         }
         if let Some(busy) = self.busy.filter(|busy| *busy > BUSY) {
