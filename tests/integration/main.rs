@@ -38,6 +38,7 @@ mod hanging_up;
 mod heads;
 mod hosts;
 mod inbound;
+mod instructions;
 mod life;
 mod load_tool;
 mod observe;
