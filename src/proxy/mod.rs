@@ -63,6 +63,8 @@ mod relay;
 mod tunnel;
 mod malformed;
 pub mod error;
+#[doc(hidden)]
+pub mod doors;
 
 pub use plane::{DataPlane, Parts};
 

@@ -1,0 +1,100 @@
+//! Doors into three rooms of a request's way, for `benches/micro` alone.
+//!
+//! The rooms are private, and a bench is another crate. They are called here as [`carry`] calls
+//! them, with what a request would have brought as far as that; what they return is shown to nobody,
+//! only kept from being optimised away. A feature would hide this better, and make of what is
+//! measured another build than the one that runs; the linker drops what nothing calls.
+//!
+//! [`carry`]: super::carry
+
+use std::io;
+use std::net::TcpStream;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, request};
+use http_body_util::Empty;
+
+use super::authorize::{self, Permit};
+use super::caller::Caller;
+use super::error::Refusal;
+use super::outbound::Outbound;
+use super::principal::Principal;
+use super::rewrite::{self, Injected, Via};
+use super::{resolve, scrub};
+use crate::credential::Credential;
+use crate::directory::Snapshot;
+
+/// A flow at the doors.
+#[derive(Debug)]
+pub struct Doors {
+    caller: Caller,
+    via: Via,
+    request_id: HeaderValue,
+}
+
+/// A request that has come as far as its [`Permit`].
+#[derive(Debug)]
+pub struct Permitted(Permit);
+
+impl Doors {
+    /// A flow at the other end of `socket`.
+    ///
+    /// # Errors
+    ///
+    /// The system's, if the socket is not connected.
+    pub fn of(socket: &TcpStream) -> io::Result<Self> {
+        Ok(Self {
+            caller: Caller::of(socket)?,
+            via: Via::new("00000000-0000-0000-0000-000000000000"),
+            request_id: HeaderValue::from_static("00000000-0000-0000-0000-000000000000"),
+        })
+    }
+
+    /// Finds the route of `flow`.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of one that has none.
+    pub fn resolve(
+        &self,
+        flow: &request::Parts,
+        snapshot: &Snapshot,
+    ) -> Result<impl Sized, Refusal> {
+        resolve::resolve(flow, &self.caller, snapshot)
+    }
+
+    /// Finds the route of `flow` and permits it.
+    ///
+    /// # Errors
+    ///
+    /// The [`Refusal`] of one that has no route or may not take it.
+    pub fn permit(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Permitted, Refusal> {
+        let route = resolve::resolve(flow, &self.caller, snapshot)?;
+        authorize::authorize(Principal::Network, route, flow, &self.via).map(Permitted)
+    }
+
+    /// Builds the head that the origin receives.
+    pub fn rewrite(
+        &self,
+        flow: &request::Parts,
+        Permitted(permit): &Permitted,
+        credential: Credential,
+    ) -> impl Sized + use<> {
+        let injected = Injected {
+            credential,
+            request_id: &self.request_id,
+            via: self.via.line(flow.version),
+            caller: &self.caller,
+        };
+        rewrite::rewrite(flow, permit, injected, Outbound::Empty)
+    }
+}
+
+impl Permitted {
+    /// Masks `credential` in the fields of an answer, and says how often it was there.
+    pub fn scrub(&self, fields: &mut HeaderMap, credential: &Credential) -> u64 {
+        let connector = &self.0.entry().connector;
+        let mask = scrub::mask(credential, connector);
+        scrub::Scrubbed::new(fields, Empty::<Bytes>::new(), mask, connector.scrub).take_masked()
+    }
+}
