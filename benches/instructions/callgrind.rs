@@ -7,7 +7,7 @@
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -16,20 +16,30 @@ use tempfile::TempDir;
 
 /// How long the gateway may take to start: reading 100,000 connectors is slow under valgrind.
 const START_LIMIT: Duration = Duration::from_secs(300);
-/// How long valgrind may take to heed a command.
-const COMMAND_LIMIT_SECONDS: u32 = 60;
+/// How long valgrind may take to heed a command, for `timeout`.
+const COMMAND_LIMIT: &str = "60s";
 
 /// Has the C library copy by vector instructions: callgrind counts one string instruction
 /// (`rep movsb`) as many times as it has bytes, which made 58,000 of a 16 KiB answer's copies.
 const NO_STRING_INSTRUCTIONS: &str = "glibc.cpu.hwcaps=-ERMS";
 
-/// A gateway under valgrind; killed and reaped when dropped.
+/// Has valgrind look for commands every hundred basic blocks, so that what little an idle gateway
+/// does is enough to notice one.
+const OFTEN_ASKED: &str = "--vgdb-poll=100";
+/// Has `vgdb` wait for that: it would interrupt the gateway's system calls otherwise, for which it
+/// needs `ptrace`, which containers may forbid.
+const NEVER_INTERRUPTED: &str = "--max-invoke-ms=0";
+
+/// A gateway under valgrind.
 pub(crate) struct Counted {
-    process: Child,
+    process: Process,
     pub(crate) address: SocketAddr,
     directory: TempDir,
     dumps: u32,
 }
+
+/// A process; killed and reaped when dropped.
+struct Process(Child);
 
 /// The version of valgrind, if there is one.
 pub(crate) fn version() -> Option<String> {
@@ -46,8 +56,9 @@ impl Counted {
         let config = directory.path().join("attache.yaml");
         std::fs::write(&config, configuration).unwrap();
         let within = |name: &str| directory.path().join(name).display().to_string();
-        let mut process = Command::new("valgrind")
+        let process = Command::new("valgrind")
             .args(["--tool=callgrind", "--instr-atstart=no", "--quiet"])
+            .arg(OFTEN_ASKED)
             .arg(format!("--callgrind-out-file={}", within("counts")))
             .arg(format!("--vgdb-prefix={}", within("vgdb")))
             .arg(attache)
@@ -58,10 +69,9 @@ impl Counted {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let lines = lines(&mut process);
-        let address = address(&lines);
+            .spawn();
+        let mut process = Process(process.unwrap());
+        let address = address(&lines(&mut process.0));
         Self {
             process,
             address,
@@ -85,10 +95,11 @@ impl Counted {
 
     fn tell(&self, words: &[&str]) {
         let prefix = self.directory.path().join("vgdb");
-        let told = Command::new("vgdb")
-            .arg(format!("--pid={}", self.process.id()))
+        let told = Command::new("timeout")
+            .args([COMMAND_LIMIT, "vgdb"])
+            .arg(format!("--pid={}", self.process.0.id()))
             .arg(format!("--vgdb-prefix={}", prefix.display()))
-            .arg(format!("--wait={COMMAND_LIMIT_SECONDS}"))
+            .arg(NEVER_INTERRUPTED)
             .args(words)
             .output()
             .unwrap();
@@ -100,16 +111,16 @@ impl Counted {
     }
 }
 
-impl Drop for Counted {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself, which is fine.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
 /// What callgrind wrote down as the whole.
-fn total(dump: &PathBuf) -> u64 {
+fn total(dump: &Path) -> u64 {
     let text = std::fs::read_to_string(dump).unwrap();
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
     total.unwrap().trim().parse().unwrap()

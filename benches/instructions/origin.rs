@@ -1,13 +1,22 @@
-//! The resource domain and the token endpoint, over TLS, on a thread of their own in the bench's
+//! The resource domain and the token endpoint, over TLS, on threads of their own in the bench's
 //! process, which valgrind does not see.
 //!
 //! It speaks just enough HTTP/1.1, by hand, so that every answer leaves in one write: how many pieces
-//! the gateway reads must not depend on what else the machine does.
+//! the gateway reads must not depend on what else the machine does. At a second address it speaks
+//! HTTP/2, as hyper does.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http2;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
@@ -15,6 +24,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// Certificates hold from this long ago on.
 const EARLIER: Duration = Duration::from_secs(3600);
@@ -24,6 +34,8 @@ const TOKEN: &str = "c3ZjOnBhc3N3b3JkLW9mLXNvbWUtbGVuZ3RoLW";
 /// What the gateway calls.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
+    /// Where it speaks HTTP/2.
+    pub(crate) address_http2: SocketAddr,
     /// Who signed its certificate.
     pub(crate) ca_pem: String,
 }
@@ -39,15 +51,16 @@ impl Origin {
         let mut params = CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
         params.not_before = (SystemTime::now() - EARLIER).into();
         let certificate = params.signed_by(&key, &ca).unwrap();
-        let acceptor = acceptor(&certificate.pem(), &key.serialize_pem());
+        let pems = (certificate.pem(), key.serialize_pem());
         Self {
-            address: serve(acceptor),
+            address: serve(acceptor(&pems, b"http/1.1"), converse),
+            address_http2: serve(acceptor(&pems, b"h2"), converse_http2),
             ca_pem: ca.pem(),
         }
     }
 }
 
-fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
+fn acceptor((certificate, key): &(String, String), protocol: &[u8]) -> TlsAcceptor {
     let chain = CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -57,11 +70,15 @@ fn acceptor(certificate: &str, key: &str) -> TlsAcceptor {
         .with_no_client_auth()
         .with_single_cert(vec![chain], key)
         .unwrap();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![protocol.to_vec()];
     TlsAcceptor::from(Arc::new(config))
 }
 
-fn serve(acceptor: TlsAcceptor) -> SocketAddr {
+/// Has every connection `converse`, on a thread of its own.
+fn serve<F>(acceptor: TlsAcceptor, converse: fn(TlsStream<TcpStream>) -> F) -> SocketAddr
+where
+    F: Future<Output = ()> + Send + 'static,
+{
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
@@ -69,7 +86,14 @@ fn serve(acceptor: TlsAcceptor) -> SocketAddr {
         super::runtime().block_on(async move {
             let listener = TcpListener::from_std(listener).unwrap();
             while let Ok((tcp, _)) = listener.accept().await {
-                tokio::spawn(converse(tcp, acceptor.clone()));
+                tcp.set_nodelay(true).unwrap();
+                let shaken = acceptor.accept(tcp);
+                tokio::spawn(async move {
+                    // Whoever does not get through the handshake says so itself.
+                    if let Ok(stream) = shaken.await {
+                        converse(stream).await;
+                    }
+                });
             }
         });
     });
@@ -77,11 +101,7 @@ fn serve(acceptor: TlsAcceptor) -> SocketAddr {
 }
 
 /// Answers until the other side goes.
-async fn converse(tcp: TcpStream, acceptor: TlsAcceptor) {
-    tcp.set_nodelay(true).unwrap();
-    let Ok(mut stream) = acceptor.accept(tcp).await else {
-        return;
-    };
+async fn converse(mut stream: TlsStream<TcpStream>) {
     let mut read = Vec::new();
     loop {
         while let Some((request_bytes, answer)) = answer(&read) {
@@ -96,6 +116,17 @@ async fn converse(tcp: TcpStream, acceptor: TlsAcceptor) {
             Ok(_) => {}
         }
     }
+}
+
+async fn converse_http2(stream: TlsStream<TcpStream>) {
+    let answer = service_fn(async |request: Request<Incoming>| {
+        let bytes = request.uri().path().strip_prefix("/b/").unwrap();
+        let body = vec![b'a'; bytes.parse().unwrap()];
+        Ok::<_, Infallible>(Response::new(Full::new(Bytes::from(body))))
+    });
+    let server = http2::Builder::new(TokioExecutor::new());
+    // How a connection ends is the gateway's affair.
+    drop(server.serve_connection(TokioIo::new(stream), answer).await);
 }
 
 /// How long the first request in `read` is, and what it is answered; `None` if it is not whole.

@@ -1,4 +1,4 @@
-//! What sends requests, one after the other over one connection: the most repeatable load there is.
+//! What sends requests, one after the other: the most repeatable load there is.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -6,48 +6,83 @@ use std::net::{SocketAddr, TcpStream};
 use bytes::Bytes;
 use http::{Request, StatusCode, Version};
 
-/// How a client speaks.
+/// How a client speaks and connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) enum Client {
+    /// HTTP/1.1 over one connection.
     Http1,
+    /// HTTP/1.1 over a new connection for each request.
+    Http1Anew,
+    /// HTTP/2 over one connection.
     Http2,
 }
 
-/// Sends `count` requests to the gateway's `paths`, in turns, and reads every answer to its end.
+/// What is sent and awaited.
+#[derive(Clone, Debug)]
+pub(crate) struct Exchange {
+    /// Where, in turns.
+    pub(crate) paths: Vec<String>,
+    /// The content of each request; a GET if there is none. HTTP/2 clients send none.
+    pub(crate) upload_bytes: usize,
+    /// The content of each answer.
+    pub(crate) answer_bytes: usize,
+}
+
+/// Sends so many requests, and reads every answer to its end.
 pub(crate) type Send = Box<dyn FnMut(usize)>;
 
-/// A connected sender.
-pub(crate) fn connect(
-    protocol: Protocol,
-    gateway: SocketAddr,
-    paths: Vec<String>,
-    answer_bytes: usize,
-) -> Send {
-    match protocol {
-        Protocol::Http1 => http1(gateway, paths, answer_bytes),
-        Protocol::Http2 => http2(gateway, paths, answer_bytes),
+/// Makes what sends `exchange` to `gateway`.
+pub(crate) fn connect(client: Client, gateway: SocketAddr, exchange: &Exchange) -> Send {
+    match client {
+        Client::Http1 => http1(gateway, exchange, Kept::Always),
+        Client::Http1Anew => http1(gateway, exchange, Kept::Never),
+        Client::Http2 => http2(gateway, exchange),
     }
 }
 
-fn http1(gateway: SocketAddr, paths: Vec<String>, answer_bytes: usize) -> Send {
-    let mut stream = TcpStream::connect(gateway).unwrap();
-    stream.set_nodelay(true).unwrap();
-    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+/// Whether a connection is used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kept {
+    Always,
+    Never,
+}
+
+fn http1(gateway: SocketAddr, exchange: &Exchange, kept: Kept) -> Send {
+    let answer_bytes = exchange.answer_bytes;
+    let paths = exchange.paths.iter();
     let requests: Vec<_> = paths
-        .iter()
-        .map(|path| {
-            format!(
-                "GET {path} HTTP/1.1\r\nhost: {gateway}\r\nuser-agent: flow\r\naccept: */*\r\n\r\n"
-            )
-        })
+        .map(|path| request(gateway, path, exchange.upload_bytes))
         .collect();
+    let mut stream = dial(gateway);
     let mut read = Vec::new();
     Box::new(move |count| {
         for request in requests.iter().cycle().take(count) {
+            if kept == Kept::Never {
+                stream = dial(gateway);
+            }
             stream.write_all(request.as_bytes()).unwrap();
             read_answer(&mut stream, &mut read, answer_bytes);
         }
     })
+}
+
+fn dial(gateway: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(gateway).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.set_read_timeout(Some(super::PATIENCE)).unwrap();
+    stream
+}
+
+/// A whole request, so that it leaves in one write.
+fn request(gateway: SocketAddr, path: &str, upload_bytes: usize) -> String {
+    let fields = format!("host: {gateway}\r\nuser-agent: flow\r\naccept: */*\r\n");
+    match upload_bytes {
+        0 => format!("GET {path} HTTP/1.1\r\n{fields}\r\n"),
+        bytes => format!(
+            "POST {path} HTTP/1.1\r\n{fields}content-length: {bytes}\r\n\r\n{}",
+            "a".repeat(bytes)
+        ),
+    }
 }
 
 fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>, answer_bytes: usize) {
@@ -70,7 +105,8 @@ fn read_answer(stream: &mut TcpStream, read: &mut Vec<u8>, answer_bytes: usize) 
     }
 }
 
-fn http2(gateway: SocketAddr, paths: Vec<String>, answer_bytes: usize) -> Send {
+fn http2(gateway: SocketAddr, exchange: &Exchange) -> Send {
+    let answer_bytes = exchange.answer_bytes;
     let runtime = super::runtime();
     let mut sender = runtime.block_on(async {
         let stream = tokio::net::TcpStream::connect(gateway).await.unwrap();
@@ -79,8 +115,8 @@ fn http2(gateway: SocketAddr, paths: Vec<String>, answer_bytes: usize) -> Send {
         tokio::spawn(connection);
         sender
     });
+    let paths = exchange.paths.iter();
     let requests: Vec<_> = paths
-        .iter()
         .map(|path| {
             Request::get(format!("http://{gateway}{path}"))
                 .version(Version::HTTP_2)

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::baseline::Bound;
 use super::callgrind::Counted;
 use super::origin::Origin;
-use super::sender::{self, Protocol};
+use super::sender::{self, Client, Exchange};
 
 /// The environment variable that holds the password of every connector.
 pub(crate) const PASSWORD: &str = "INSTRUCTIONS_PASSWORD";
@@ -29,16 +29,17 @@ const SMALL: usize = 100;
 /// A gateway's configuration, and what is sent through it.
 pub(crate) struct Room {
     access: &'static str,
-    /// Connectors beside `basic` and `token`, among which `many` requests are spread.
+    /// Connectors beside those that every room has.
     connectors: usize,
     walks: Vec<Walk>,
 }
 
 /// One kind of request.
-pub(crate) struct Walk {
-    pub(crate) name: &'static str,
-    protocol: Protocol,
+struct Walk {
+    name: &'static str,
+    client: Client,
     to: To,
+    upload_bytes: usize,
     answer_bytes: usize,
 }
 
@@ -81,42 +82,67 @@ const fn within_3_percent(walk: &'static str, above: &'static str) -> Bound {
 
 /// Every room, the cheap ones first.
 pub(crate) fn all() -> Vec<Room> {
-    let walk = |name, protocol, to, answer_bytes| Walk {
-        name,
-        protocol,
-        to,
-        answer_bytes,
-    };
-    let small = |name, to| walk(name, Protocol::Http1, to, SMALL);
     let room = |connectors, walks| Room {
         access: "errors",
         connectors,
         walks,
     };
+    let logged = Room {
+        access: "all",
+        ..room(0, vec![small(LOGGED, To::One("basic"))])
+    };
     vec![
-        room(
-            0,
-            vec![
-                small(BASIC, To::One("basic")),
-                small(TOKEN, To::One("token")),
-                walk(
-                    "16 KiB answer",
-                    Protocol::Http1,
-                    To::One("basic"),
-                    16 * 1024,
-                ),
-                walk("HTTP/2 client", Protocol::Http2, To::One("basic"), SMALL),
-            ],
-        ),
-        Room {
-            access: "all",
-            connectors: 0,
-            walks: vec![small(LOGGED, To::One("basic"))],
-        },
+        room(0, to_one()),
+        logged,
         room(10, vec![small(AMONG_10, To::Many)]),
         room(1_000, vec![small(AMONG_1_000, To::Many)]),
         room(100_000, vec![small(AMONG_100_000, To::Many)]),
     ]
+}
+
+/// The walks that need no more than the connectors that every room has.
+fn to_one() -> Vec<Walk> {
+    let basic = || small(BASIC, To::One("basic"));
+    vec![
+        basic(),
+        small(TOKEN, To::One("token")),
+        Walk {
+            name: "16 KiB answer",
+            answer_bytes: 16 * 1024,
+            ..basic()
+        },
+        Walk {
+            name: "64 KiB upload",
+            upload_bytes: 64 * 1024,
+            ..basic()
+        },
+        Walk {
+            name: "small GET, HTTP/2 client",
+            client: Client::Http2,
+            ..basic()
+        },
+        small("small GET, HTTP/2 origin", To::One("http2")),
+        Walk {
+            name: "small GET, HTTP/2 client and origin",
+            client: Client::Http2,
+            ..small("", To::One("http2"))
+        },
+        Walk {
+            name: "small GET, a new client connection each",
+            client: Client::Http1Anew,
+            ..basic()
+        },
+    ]
+}
+
+fn small(name: &'static str, to: To) -> Walk {
+    Walk {
+        name,
+        client: Client::Http1,
+        to,
+        upload_bytes: 0,
+        answer_bytes: SMALL,
+    }
 }
 
 impl Room {
@@ -136,14 +162,18 @@ impl Room {
     }
 
     fn count_walk(&self, walk: &Walk, gateway: &mut Counted) -> Counts {
-        let paths = self.paths(walk);
-        let mut send = sender::connect(walk.protocol, gateway.address, paths, walk.answer_bytes);
+        let exchange = Exchange {
+            paths: self.paths(walk),
+            upload_bytes: walk.upload_bytes,
+            answer_bytes: walk.answer_bytes,
+        };
+        let mut send = sender::connect(walk.client, gateway.address, &exchange);
         send(WARM_UP);
         gateway.begin();
         // What is seen for the first time once counting is on belongs to no round.
         send(WARM_UP);
         gateway.instructions();
-        let requests = match walk.answer_bytes {
+        let requests = match walk.upload_bytes + walk.answer_bytes {
             0..=SMALL => REQUESTS,
             _ => REQUESTS_IF_LARGE,
         };
@@ -184,9 +214,13 @@ impl Room {
              client_secret: {{ env: {PASSWORD} }} }}"
         );
         let basic = format!("basic: {{ username: svc, password: {{ env: {PASSWORD} }} }}");
-        let many = (0..self.connectors).map(|number| (format!("many-{number}"), &basic));
-        let ours = [("basic".to_owned(), &basic), ("token".to_owned(), &token)];
-        for (id, auth) in ours.into_iter().chain(many) {
+        let many = (0..self.connectors).map(|number| (format!("many-{number}"), address, &basic));
+        let ours = [
+            ("basic".to_owned(), address, &basic),
+            ("token".to_owned(), address, &token),
+            ("http2".to_owned(), origin.address_http2, &basic),
+        ];
+        for (id, address, auth) in ours.into_iter().chain(many) {
             writeln!(
                 text,
                 "  - {{ id: {id}, name: {id}, resource_domain: \"https://{address}\", \
