@@ -1,11 +1,9 @@
 //! Doors into three rooms of a request's way, for `benches/micro` alone.
 //!
-//! The rooms are private, and a bench is another crate. They are called here as [`carry`] calls
+//! The rooms are private, and a bench is another crate. They are called here as `carry` calls
 //! them, with what a request would have brought as far as that; what they return is shown to nobody,
 //! only kept from being optimised away. A feature would hide this better, and make of what is
 //! measured another build than the one that runs; the linker drops what nothing calls.
-//!
-//! [`carry`]: super::carry
 
 use std::io;
 use std::net::TcpStream;
@@ -32,7 +30,7 @@ pub struct Doors {
     request_id: HeaderValue,
 }
 
-/// A request that has come as far as its [`Permit`].
+/// A request that has come as far as its permit.
 #[derive(Debug)]
 pub struct Permitted(Permit);
 
