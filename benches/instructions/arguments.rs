@@ -23,7 +23,7 @@ pub(crate) enum Asked {
     Counts(Arguments),
     /// Nothing: whoever lists or runs tests runs this too, without the word that asks for figures.
     Nothing,
-    /// Something that does not exist.
+    /// Something that does not exist, or lacks what must stand behind it.
     Unknown(String),
 }
 
@@ -41,8 +41,11 @@ pub(crate) fn read(words: impl IntoIterator<Item = String>) -> Asked {
         match word.as_str() {
             "--bench" => benched = true,
             "--accept" => asked.accept = true,
-            "--only" => asked.only = words.next(),
-            "--binary" => asked.binary = words.next().map(PathBuf::from),
+            "--only" | "--binary" => match (words.next(), word.as_str()) {
+                (Some(part), "--only") => asked.only = Some(part),
+                (Some(path), _) => asked.binary = Some(PathBuf::from(path)),
+                (None, _) => unknown = unknown.or(Some(word)),
+            },
             _ => unknown = unknown.or(Some(word)),
         }
     }

@@ -16,7 +16,7 @@
 //! | `baseline` | what the walks may cost |
 //!
 //! It ends with 0 if every walk holds, 1 if one does not, 2 if it was asked for what does not exist
-//! or the baseline cannot be read, 3 if nothing could be counted.
+//! or the baseline cannot be read, 3 if nothing could be counted; a panic on the way ends it, too.
 
 #![allow(
     clippy::unwrap_used,
@@ -52,7 +52,10 @@ fn main() -> ExitCode {
         Asked::Nothing => 0,
         Asked::Counts(arguments) => count(&arguments),
         Asked::Unknown(word) => {
-            eprintln!("{word} is no option here.\n{}", arguments::USAGE);
+            eprintln!(
+                "{word} is no option here, or lacks its value.\n{}",
+                arguments::USAGE
+            );
             MISUSED
         }
     };
