@@ -1,13 +1,14 @@
 //! Who calls, and what each call is called.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
 use http::uri::Authority;
+use tokio::net::TcpStream;
 
 use super::meter::Meter;
 use super::tunnel::Tunnel;
@@ -50,14 +51,19 @@ pub(crate) struct KnownHost {
 impl Caller {
     /// Whoever is at the other end of `socket`, which speaks no TLS yet.
     pub(super) fn of(socket: &TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            peer: socket.peer_addr()?,
-            local: socket.local_addr()?,
+        Ok(Self::between(socket.peer_addr()?, socket.local_addr()?))
+    }
+
+    /// Whoever is at `peer`, and reached the gateway at `local`.
+    pub(super) fn between(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            peer,
+            local,
             certificate: None,
             tls: false,
             host: OnceLock::new(),
             tunnel: Mutex::default(),
-        })
+        }
     }
 
     /// The same, known to speak TLS, with the certificate that the handshake verified.

@@ -108,7 +108,7 @@ pub(super) async fn open_alone(
         tokio::spawn(async move {
             let ended = poll_fn(|cx| match meter.asked(cx) {
                 Signal::Close | Signal::Stop => Poll::Ready(false),
-                Signal::None | Signal::Drain => {
+                Signal::None | Signal::Rest | Signal::Drain => {
                     Pin::new(&mut connection).poll(cx).map(|end| end.is_ok())
                 }
             });
@@ -206,7 +206,7 @@ where
         poll_fn(|cx| match meter.asked(cx) {
             Signal::Close | Signal::Stop => Poll::Ready(()),
             // How a connection ended is told to the request it carried, if it carried one.
-            Signal::None | Signal::Drain => {
+            Signal::None | Signal::Rest | Signal::Drain => {
                 let polled = connection.as_mut().poll(cx).map(drop);
                 note(&connection);
                 polled

@@ -14,6 +14,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -25,9 +26,9 @@ use super::greeting::{Greeted, Version, greet};
 use super::io::Io;
 use super::malformed::Malformed;
 use super::meter::{Meter, Patience, Signal};
-use super::serve;
 use super::sweep::Side;
 use super::worker::{Open, Worker};
+use super::{rest, serve};
 use crate::config::{Limits, Timeouts};
 use crate::directory::Settings;
 use crate::logging::{self, Record};
@@ -44,27 +45,44 @@ const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// The smallest buffer hyper accepts, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
 
-/// One client connection, from its first byte to its last.
-pub(super) async fn converse(worker: Arc<Worker>, socket: StdStream, _open: Open) {
+/// One client connection, from its first byte to its last; `None` if it cannot even be set up, which
+/// is the client's loss alone, and not an error of ours.
+///
+/// Until the first byte, the task holds the socket and what the sweep needs, and nothing else: each
+/// later stage is boxed, for a task is as large as its largest. No `async fn`, which would hold its
+/// arguments twice.
+pub(super) fn converse(
+    worker: &Arc<Worker>,
+    socket: StdStream,
+    open: Open,
+) -> Option<impl Future<Output = ()> + Send + use<>> {
+    let socket = prepare(socket).ok()?;
     let settings = Arc::clone(&worker.directory().current().settings);
     // The sweep may have looked long ago, by the clock: a new client's time begins now.
     worker.tick.set(worker.clock().monotonic());
     let meter = Meter::new(worker.tick.clone());
     let patience = patience(&settings.timeouts);
-    let _watched = worker.sweep.watch(&meter, patience, Side::Client);
+    let watched = worker.sweep.watch(&meter, patience, Side::Client);
     if worker.plane().is_draining() {
         meter.signal(Signal::Drain);
     }
     let conversation = Conversation {
-        worker,
+        worker: Arc::clone(worker),
         settings,
         meter,
     };
-    // A connection that cannot even be set up is the client's loss alone, and not an error of
-    // ours: it was reset, or never spoke.
-    if let Ok((socket, caller)) = prepare(socket) {
-        drop(conversation.hold(socket, caller).await);
-    }
+    Some(async move {
+        let spoken = poll_fn(|cx| socket.poll_read_ready(cx));
+        if while_patient(&conversation.meter, spoken).await.is_err() {
+            return;
+        }
+        conversation.meter.spoke();
+        let served = Box::pin(conversation.begin(socket)).await;
+        if let Ok(served) = served {
+            served.await;
+        }
+        drop((watched, open));
+    })
 }
 
 /// What a client connection is served with.
@@ -74,37 +92,30 @@ struct Conversation {
     meter: Arc<Meter>,
 }
 
+/// A connection that speaks HTTP, until it has ended.
+type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 impl Conversation {
-    /// Each stage is boxed: a task is as large as its largest, and most slow clients never leave
-    /// the first.
-    async fn hold(&self, socket: TcpStream, caller: Caller) -> io::Result<()> {
-        self.while_patient(socket.readable()).await?;
-        self.meter.spoke();
-        let peer = caller.peer();
-        let malformed = Arc::new(Malformed::new(
-            self.worker.next_request_id(self.worker.clock().monotonic()),
-        ));
-        let served = match &self.settings.tls {
+    /// From the first byte to HTTP.
+    async fn begin(&self, socket: TcpStream) -> io::Result<Served> {
+        let caller = Caller::of(&socket)?;
+        match &self.settings.tls {
             None => {
-                let greeted = Box::pin(self.while_patient(greet(socket, &self.meter))).await?;
-                self.serve(greeted, caller, &malformed)
+                let greeting = pin!(greet(socket, &self.meter));
+                let greeted = while_patient(&self.meter, greeting).await?;
+                Ok(self.serve(greeted, caller))
             }
-            Some(tls) => Box::pin(self.hold_tls(tls, socket, caller, &malformed)).await?,
-        };
-        if let Err(error) = served.await {
-            note_malformed(&self.worker, &error, &malformed, peer);
+            Some(tls) => Box::pin(self.begin_tls(tls, socket, caller)).await,
         }
-        Ok(())
     }
 
-    async fn hold_tls(
+    async fn begin_tls(
         &self,
         tls: &ServerIdentity,
         socket: TcpStream,
         caller: Caller,
-        malformed: &Arc<Malformed>,
     ) -> io::Result<Served> {
-        let stream = Box::pin(self.while_patient(tls.accept(socket))).await?;
+        let stream = while_patient(&self.meter, Box::pin(tls.accept(socket))).await?;
         let caller = caller.over_tls(server::client_certificate(&stream));
         self.meter.shaken();
         let greeted = match server::chose_http2(&stream) {
@@ -113,79 +124,62 @@ impl Conversation {
                 replay: Bytes::new(),
                 version: Version::Http2,
             },
-            false => Box::pin(self.while_patient(greet(stream, &self.meter))).await?,
+            false => {
+                let greeting = Box::pin(greet(stream, &self.meter));
+                while_patient(&self.meter, greeting).await?
+            }
         };
-        Ok(self.serve(greeted, caller, malformed))
+        Ok(self.serve(greeted, caller))
     }
 
-    /// Awaits `future`, unless the sweep or the drain ends the connection before.
-    async fn while_patient<T>(&self, future: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-        let mut future = pin!(future);
-        poll_fn(|cx| {
-            if let Poll::Ready(outcome) = future.as_mut().poll(cx) {
-                return Poll::Ready(outcome);
-            }
-            match self.meter.asked(cx) {
-                Signal::None | Signal::Drain => Poll::Pending,
-                Signal::Close | Signal::Stop => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            }
-        })
-        .await
-    }
-
-    fn serve<S>(
-        &self,
-        Greeted {
-            stream,
-            replay,
-            version,
-        }: Greeted<S>,
-        caller: Caller,
-        malformed: &Arc<Malformed>,
-    ) -> Served
+    fn serve<S>(&self, greeted: Greeted<S>, caller: Caller) -> Served
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         self.meter.greeted();
-        let limits = &self.settings.limits;
+        let now = self.worker.clock().monotonic();
+        let malformed = Arc::new(Malformed::new(self.worker.next_request_id(now)));
         let visit = Arc::new(Visit {
             worker: Arc::clone(&self.worker),
             caller,
             meter: Arc::clone(&self.meter),
         });
+        let io = Io::new(greeted.stream, greeted.replay, Arc::clone(&self.meter));
         let visited = Arc::clone(&visit);
         let service = hyper::service::service_fn(move |request| serve(&visited, request));
-        let io = Io::new(stream, replay, Arc::clone(&self.meter));
-        match version {
+        match greeted.version {
             Version::Http11 => {
-                let io = TokioIo::new(io.of_http1_client(Arc::clone(malformed)));
-                let mut connection = Box::pin(http1_builder(limits).serve_connection(io, service));
+                let io = io.of_http1_client(Arc::clone(&malformed));
+                let settings = Arc::clone(&self.settings);
+                let speak = move |io, service| {
+                    let io = TokioIo::new(io);
+                    Box::pin(http1_builder(&settings.limits).serve_connection(io, service))
+                };
+                let connection = speak(io, service);
                 Box::pin(async move {
-                    let ended = attend(connection.as_mut(), &visit.meter, None).await;
+                    let (ended, connection) = rest::serve(connection, speak, &visit.meter).await;
                     let tunnel = visit.caller.take_tunnel();
-                    if let (Ok(()), Some(tunnel)) = (&ended, tunnel) {
-                        let parts = Pin::into_inner(connection).into_parts();
-                        let client = parts.io.into_inner().into_tunnel(parts.read_buf);
+                    if let (Ok(()), Some(connection), Some(tunnel)) = (&ended, connection, tunnel) {
+                        let client = rest::leave_http(connection);
                         // Boxed: nearly all connections never carry one.
                         Box::pin(tunnel.carry(&visit.worker, client, &visit.meter)).await;
                     }
-                    ended
+                    if let Err(error) = ended {
+                        note_malformed(&visit.worker, &error, &malformed, visit.caller.peer());
+                    }
                 })
             }
             Version::Http2 => {
-                let io = TokioIo::new(io);
-                let mut connection = Box::pin(http2_builder(limits).serve_connection(io, service));
+                let builder = http2_builder(&self.settings.limits);
+                let mut connection = Box::pin(builder.serve_connection(TokioIo::new(io), service));
                 let farewell = http2::Connection::graceful_shutdown;
-                Box::pin(
-                    async move { attend(connection.as_mut(), &visit.meter, Some(farewell)).await },
-                )
+                Box::pin(async move {
+                    drop(attend(connection.as_mut(), &visit.meter, Some(farewell)).await);
+                })
             }
         }
     }
 }
-
-/// A connection that speaks HTTP, until it has ended.
-type Served = Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>;
 
 /// Counts and writes down what hyper refused on its own, before there was a request to observe.
 fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer: SocketAddr) {
@@ -217,10 +211,9 @@ fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer
     }
 }
 
-fn prepare(socket: StdStream) -> io::Result<(TcpStream, Caller)> {
+fn prepare(socket: StdStream) -> io::Result<TcpStream> {
     socket.set_nodelay(true)?;
-    let caller = Caller::of(&socket)?;
-    Ok((TcpStream::from_std(socket)?, caller))
+    TcpStream::from_std(socket)
 }
 
 fn patience(timeouts: &Timeouts) -> Patience {
@@ -255,16 +248,41 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
     builder
 }
 
+/// Awaits `future`, unless the sweep or the drain ends the connection before.
+pub(super) fn while_patient<T>(
+    meter: &Meter,
+    mut future: impl Future<Output = io::Result<T>> + Unpin,
+) -> impl Future<Output = io::Result<T>> {
+    poll_fn(move |cx| {
+        if let Poll::Ready(outcome) = future.poll_unpin(cx) {
+            return Poll::Ready(outcome);
+        }
+        match meter.asked(cx) {
+            Signal::None | Signal::Rest | Signal::Drain => Poll::Pending,
+            Signal::Close | Signal::Stop => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+        }
+    })
+}
+
+/// Why a connection is no longer attended to.
+#[derive(Debug)]
+pub(super) enum Attended {
+    /// It has ended.
+    Ended(hyper::Result<()>),
+    /// Nothing is asked on it, and nothing is left of an earlier request or answer.
+    Rests,
+}
+
 /// Serves a client connection under the sweep's and the drain's orders.
 ///
 /// HTTP/2 says `farewell` (RFC 9113 §6.8) once, when it drains and before it is closed for idling:
 /// a request that is on the wire by then is still answered. HTTP/1.1 has none but an answer's
 /// `Connection: close`; shutting it down here would drop a request that is on the wire.
-async fn attend<C>(
+pub(super) async fn attend<C>(
     mut connection: Pin<&mut C>,
     meter: &Meter,
     mut farewell: Option<fn(Pin<&mut C>)>,
-) -> hyper::Result<()>
+) -> Attended
 where
     C: Future<Output = hyper::Result<()>>,
 {
@@ -275,7 +293,7 @@ where
                 if idle && let Some(say) = farewell.take() {
                     say(connection.as_mut());
                     meter.keep_open();
-                    return connection.as_mut().poll(cx);
+                    return connection.as_mut().poll(cx).map(Attended::Ended);
                 }
                 // What arrived since the sweep looked is a request that must not be lost.
                 let polled = connection.as_mut().poll(cx);
@@ -283,12 +301,20 @@ where
                     meter.keep_open();
                     return Poll::Pending;
                 }
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Attended::Ended(Ok(())));
             }
             Signal::Stop => {
                 // Requests in flight are answered with 503 in this poll.
                 let _answered = connection.as_mut().poll(cx);
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(Attended::Ended(Ok(())));
+            }
+            Signal::Rest => {
+                // What has arrived since the sweep looked is carried first.
+                let polled = connection.as_mut().poll(cx);
+                if polled.is_pending() && meter.begin_rest() {
+                    return Poll::Ready(Attended::Rests);
+                }
+                return polled.map(Attended::Ended);
             }
             Signal::Drain => {
                 if let Some(say) = farewell.take() {
@@ -297,7 +323,24 @@ where
             }
             Signal::None => {}
         }
-        connection.as_mut().poll(cx)
+        connection.as_mut().poll(cx).map(Attended::Ended)
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> Option<F>) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_connection_that_has_not_spoken_is_a_small_task() {
+        let bytes =
+            bytes_of_future(|worker: Arc<Worker>, socket, open| converse(&worker, socket, open));
+
+        assert!(bytes <= 144, "{bytes} bytes");
+    }
 }

@@ -15,6 +15,7 @@ use http_body_util::Empty;
 use super::authorize::{self, Permit};
 use super::caller::Caller;
 use super::error::Refusal;
+use super::fields::Fields;
 use super::outbound::Outbound;
 use super::principal::Principal;
 use super::rewrite::{self, Injected, Via};
@@ -42,7 +43,7 @@ impl Doors {
     /// The system's, if the socket is not connected.
     pub fn of(socket: &TcpStream) -> io::Result<Self> {
         Ok(Self {
-            caller: Caller::of(socket)?,
+            caller: Caller::between(socket.peer_addr()?, socket.local_addr()?),
             via: Via::new("00000000-0000-0000-0000-000000000000"),
             request_id: HeaderValue::from_static("00000000-0000-0000-0000-000000000000"),
         })
@@ -58,7 +59,7 @@ impl Doors {
         flow: &request::Parts,
         snapshot: &Snapshot,
     ) -> Result<impl Sized, Refusal> {
-        resolve::resolve(flow, &self.caller, snapshot)
+        resolve::resolve(flow, Fields::of(&flow.headers), &self.caller, snapshot)
     }
 
     /// Finds the route of `flow` and permits it.
@@ -67,8 +68,9 @@ impl Doors {
     ///
     /// The [`Refusal`] of one that has no route or may not take it.
     pub fn permit(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Permitted, Refusal> {
-        let route = resolve::resolve(flow, &self.caller, snapshot)?;
-        authorize::authorize(Principal::Network, route, flow, &self.via).map(Permitted)
+        let fields = Fields::of(&flow.headers);
+        let route = resolve::resolve(flow, fields, &self.caller, snapshot)?;
+        authorize::authorize(Principal::Network, route, (flow, fields), &self.via).map(Permitted)
     }
 
     /// Builds the head that the origin receives.
@@ -84,6 +86,7 @@ impl Doors {
             via: self.via.line(flow.version),
             caller: &self.caller,
         };
+        let flow = (flow, Fields::of(&flow.headers));
         rewrite::rewrite(flow, permit, injected, Outbound::Empty)
     }
 }

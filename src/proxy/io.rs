@@ -11,6 +11,7 @@
 //! an origin that takes no more is read to its end.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -26,6 +27,9 @@ use super::meter::{Meter, Phase};
 /// Up to this many bytes are copied together rather than written as a vector: to the kernel, and to
 /// rustls, the way of a vector is the longer one.
 const SMALL_BYTES_MAX: usize = 1024;
+
+/// How much is read at once of what ends a rest, in bytes.
+const PIECE_BYTES: usize = 4096;
 
 /// A socket that keeps its [`Meter`].
 #[derive(Debug)]
@@ -79,11 +83,22 @@ impl<S> Io<S> {
     /// HTTP was spoken and is none. The end of the stream is told as it comes.
     pub(crate) fn into_tunnel(mut self, read_ahead: Bytes) -> Self {
         self.peer = Peer::Other;
+        self.read_again(read_ahead);
+        self
+    }
+
+    /// Has `read_ahead` read once more, before anything else. An empty one is let go: it may be the
+    /// end of a large buffer.
+    pub(crate) fn read_again(&mut self, read_ahead: Bytes) {
+        if read_ahead.is_empty() {
+            return;
+        }
         self.replay = match self.replay.is_empty() {
             true => read_ahead,
-            false => [read_ahead, self.replay].concat().into(),
+            false => [read_ahead, std::mem::take(&mut self.replay)]
+                .concat()
+                .into(),
         };
-        self
     }
 
     /// Makes this an HTTP/1.1 origin's, which may answer early and take no more of the request:
@@ -150,6 +165,22 @@ impl<S> Io<S> {
         } else if since_ms.load(Ordering::Relaxed) == 0 {
             since_ms.store(self.meter.tick.now_ms().max(1), Ordering::Relaxed);
         }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Io<S> {
+    /// Ready when there is something to read: the client's next bytes, which are kept, or the end
+    /// of its stream. Holds nothing until then.
+    pub(crate) fn poll_spoken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.replay.has_remaining() || self.stream_ended {
+            return Poll::Ready(Ok(()));
+        }
+        let mut piece = [MaybeUninit::uninit(); PIECE_BYTES];
+        let mut piece = ReadBuf::uninit(&mut piece);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut piece))?;
+        self.stream_ended = piece.filled().is_empty();
+        self.replay = Bytes::copy_from_slice(piece.filled());
+        Poll::Ready(Ok(()))
     }
 }
 

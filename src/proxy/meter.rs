@@ -14,6 +14,9 @@ use futures_util::task::AtomicWaker;
 
 use super::linger::LINGER;
 
+/// How long nothing is asked on a connection before what is held for its next request is given up.
+pub(super) const REST_AFTER: Duration = Duration::from_secs(1);
+
 /// Time in whole milliseconds since the process began, as the sweep last saw it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tick(Arc<AtomicU64>);
@@ -47,6 +50,8 @@ pub(super) enum Phase {
     Busy,
     /// Nothing is asked.
     Idle,
+    /// The same, and no HTTP state is held until the client speaks again.
+    Resting,
     /// The last answer is out, and what still comes is thrown away.
     Lingering,
 }
@@ -57,6 +62,8 @@ pub(super) enum Phase {
 pub(crate) enum Signal {
     /// Go on.
     None,
+    /// Give up what is held for a request that may never come, unless one has.
+    Rest,
     /// Finish what is in flight, take nothing new.
     Drain,
     /// Close now.
@@ -86,6 +93,8 @@ pub(crate) struct Meter {
     pub(super) body_reader: AtomicWaker,
     /// Whether every answer so far was written out.
     pub(super) all_written: AtomicBool,
+    /// Whether the connection is one that can rest.
+    can_rest: AtomicBool,
     signal: AtomicU8,
     waker: AtomicWaker,
     /// Whether the task is yet to say, again, how it is woken.
@@ -122,6 +131,7 @@ impl Meter {
             ended: AtomicBool::new(false),
             body_reader: AtomicWaker::new(),
             all_written: AtomicBool::new(true),
+            can_rest: AtomicBool::new(false),
             signal: AtomicU8::new(Signal::None as u8),
             waker: AtomicWaker::new(),
             unheard: AtomicBool::new(true),
@@ -205,6 +215,43 @@ impl Meter {
         self.in_flight.load(Ordering::Acquire) == 0
     }
 
+    /// The connection is of HTTP/1.1, which says nothing while nothing is asked.
+    pub(crate) fn let_rest(&self) {
+        self.can_rest.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nothing was asked for [`REST_AFTER`], the last answer is out and its request was read
+    /// to its end, so that what is held for the connection can be given up.
+    pub(crate) fn is_due_to_rest(&self) -> bool {
+        self.is(Phase::Idle)
+            && self.is_unchanged_for(REST_AFTER)
+            && self.can_rest.load(Ordering::Relaxed)
+            && self.signal.load(Ordering::Acquire) == Signal::None as u8
+            && self.carries_nothing()
+            && self.all_written.load(Ordering::Acquire)
+            && !self.is_blocked()
+            && !self.body_open.load(Ordering::Acquire)
+            && !self.ended.load(Ordering::Acquire)
+    }
+
+    /// Answers [`Signal::Rest`]: whether the connection rests from now on. Its idle time goes on.
+    pub(crate) fn begin_rest(&self) -> bool {
+        let (rest, none) = (Signal::Rest as u8, Signal::None as u8);
+        let asked = self
+            .signal
+            .compare_exchange(rest, none, Ordering::AcqRel, Ordering::Acquire);
+        let begins = asked.is_ok() && self.is_due_to_rest();
+        if begins {
+            self.phase.store(Phase::Resting as u8, Ordering::Release);
+        }
+        begins
+    }
+
+    /// The client speaks again, or has gone.
+    pub(crate) fn end_rest(&self) {
+        self.phase.store(Phase::Idle as u8, Ordering::Release);
+    }
+
     /// Bytes read so far: equal before and after means that nothing was answered.
     pub(crate) fn bytes_read(&self) -> u64 {
         self.bytes_read.load(Ordering::Acquire)
@@ -260,6 +307,7 @@ impl Meter {
             self.waker.register(context.waker());
         }
         match self.signal.load(Ordering::Acquire) {
+            rest if rest == Signal::Rest as u8 => Signal::Rest,
             drain if drain == Signal::Drain as u8 => Signal::Drain,
             close if close == Signal::Close as u8 => Signal::Close,
             stop if stop == Signal::Stop as u8 => Signal::Stop,
@@ -292,6 +340,7 @@ impl Meter {
             greeting if greeting == Phase::Greeting as u8 => patience.handshake,
             head if head == Phase::Head as u8 => patience.head,
             idle if idle == Phase::Idle as u8 => patience.idle,
+            resting if resting == Phase::Resting as u8 => patience.idle,
             lingering if lingering == Phase::Lingering as u8 => LINGER,
             _busy => return false,
         };
@@ -299,12 +348,14 @@ impl Meter {
     }
 
     pub(crate) fn is_idle_for(&self, grace: Duration) -> bool {
-        let waited_ms = self
-            .tick
-            .now_ms()
-            .saturating_sub(self.since_ms.load(Ordering::Relaxed));
-        let idles = self.is(Phase::Idle) || self.is(Phase::Silent);
-        idles && Duration::from_millis(waited_ms) >= grace
+        let idles = self.is(Phase::Idle) || self.is(Phase::Resting) || self.is(Phase::Silent);
+        idles && self.is_unchanged_for(grace)
+    }
+
+    fn is_unchanged_for(&self, grace: Duration) -> bool {
+        let since_ms = self.since_ms.load(Ordering::Relaxed);
+        let waited_ms = self.tick.now_ms().saturating_sub(since_ms);
+        Duration::from_millis(waited_ms) >= grace
     }
 }
 

@@ -31,6 +31,7 @@ mod plane;
 mod listener;
 mod worker;
 mod conversation;
+mod rest;
 mod caller;
 mod greeting;
 mod fields;

@@ -4,6 +4,9 @@
 //!
 //! No connection waits without a limit: the sweep looks at every [`Meter`] of a worker at least
 //! once a [`SWEEP_INTERVAL`], so a limit is overrun by no more than that.
+//!
+//! A connection that is in use is never asked to rest: only one on which nothing was asked for
+//! [`REST_AFTER`](super::meter::REST_AFTER).
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -14,6 +17,10 @@ use super::meter::{Meter, Patience, Signal};
 
 /// How often a worker looks at its connections.
 pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How many connections begin to rest in one look, so that it is no burst of work. The allocator
+/// gives freed memory back to the system when more is freed a second later.
+const REST_AT_ONCE_MAX: usize = 512;
 
 /// A worker's connections, as the sweep sees them.
 #[derive(Debug, Default)]
@@ -65,11 +72,15 @@ impl Sweep {
         }
     }
 
-    /// Closes every connection whose time is up.
+    /// Closes every connection whose time is up, and lets those rest that nobody uses.
     pub(crate) fn run(&self) {
+        let mut resting = 0;
         for (_, watched) in self.lock().iter() {
             if watched.meter.is_overdue(&watched.patience) {
                 watched.meter.signal(Signal::Close);
+            } else if resting < REST_AT_ONCE_MAX && watched.meter.is_due_to_rest() {
+                watched.meter.signal(Signal::Rest);
+                resting += 1;
             }
         }
     }

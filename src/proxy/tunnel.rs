@@ -157,7 +157,7 @@ impl Tunnel {
         let mut moving = pin!(poll_fn(|cx| {
             for meter in [near, &*far] {
                 match meter.asked(cx) {
-                    Signal::None | Signal::Drain => {}
+                    Signal::None | Signal::Rest | Signal::Drain => {}
                     Signal::Close => return Poll::Ready(Err(Cut::Stalled)),
                     Signal::Stop => return Poll::Ready(Err(Cut::Draining)),
                 }

@@ -160,8 +160,9 @@ impl Worker {
             };
             match message {
                 Some(Message::Connected(socket, open)) => {
-                    let worker = Arc::clone(&self);
-                    tokio::spawn(conversation::converse(worker, socket, open));
+                    if let Some(task) = conversation::converse(&self, socket, open) {
+                        tokio::spawn(task);
+                    }
                 }
                 Some(Message::Retired(pools)) => {
                     self.pool.retire(&pools);

@@ -37,6 +37,7 @@ mod grpc;
 mod hanging_up;
 mod heads;
 mod hosts;
+mod idle_clients;
 mod inbound;
 mod instructions;
 mod life;
