@@ -16,6 +16,7 @@ use super::super::sweep::{Registration, Side, Sweep};
 use super::*;
 
 const HEAD: &str = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+const HEAD_LIMIT: Duration = Duration::from_secs(10);
 const IDLE: Duration = Duration::from_secs(75);
 
 /// A connection that is served by hand, one poll at a time.
@@ -34,7 +35,7 @@ impl Room {
         let meter = Meter::new(tick.clone());
         let patience = Patience {
             handshake: IDLE,
-            head: IDLE,
+            head: HEAD_LIMIT,
             idle: IDLE,
             write: IDLE,
         };
@@ -249,6 +250,50 @@ fn a_request_that_arrives_as_a_rest_runs_out_of_time_is_carried_once() {
     room.has_ended();
 
     assert_eq!((room.carried(), answers(&mut client)), (2, 1));
+}
+
+#[test]
+fn a_head_that_begins_after_a_rest_and_never_ends_is_overdue() {
+    let (mut room, mut client) = Room::after_a_request();
+    room.look(seconds(2));
+    assert!(!room.has_ended());
+    write(&mut client, "GET / HT");
+    assert!(!room.has_ended());
+
+    room.look(seconds(1) + HEAD_LIMIT);
+    assert!(!room.has_ended());
+    room.look(seconds(2) + HEAD_LIMIT);
+
+    assert!(room.has_ended());
+}
+
+#[test]
+fn a_thousand_idle_connections_begin_to_rest_in_several_looks() {
+    let (tick, sweep) = (Tick::default(), Arc::new(Sweep::default()));
+    let patience = Patience {
+        handshake: IDLE,
+        head: IDLE,
+        idle: IDLE,
+        write: IDLE,
+    };
+    let watched: Vec<_> = std::iter::repeat_with(|| {
+        let meter = Meter::new(tick.clone());
+        meter.let_rest();
+        meter.enter(Phase::Idle);
+        let registration = sweep.watch(&meter, patience, Side::Client);
+        (meter, registration)
+    })
+    .take(1000)
+    .collect();
+    tick.set(REST_AFTER);
+
+    let begun = [(); 3].map(|()| {
+        sweep.run();
+        let begins = |(meter, _): &&(Arc<Meter>, Registration)| meter.begin_rest();
+        watched.iter().filter(begins).count()
+    });
+
+    assert_eq!(begun, [512, 488, 0]);
 }
 
 #[test]
