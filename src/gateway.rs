@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, Socket, Type};
@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Config, ConfigError};
+use crate::config::{Admin, Config, ConfigError};
 use crate::control::publisher::{PublishError, Publisher};
 use crate::control::{self, Control, Door, Health, HostRule};
 use crate::credential::Credentials;
@@ -68,8 +68,9 @@ pub struct Gateway {
     publisher: Publisher,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
-    /// The last good configuration.
-    config: Mutex<Config>,
+    fixed: Fixed,
+    /// Held through a reload: two at once would publish in one order and be told in another.
+    reloading: Mutex<()>,
     addresses: Addresses,
     stop_control: watch::Sender<()>,
     control_runtime: Runtime,
@@ -177,7 +178,8 @@ impl Gateway {
             publisher,
             health,
             metrics,
-            config: Mutex::new(config),
+            fixed: Fixed::of(&config),
+            reloading: Mutex::new(()),
             addresses,
             stop_control,
             control_runtime,
@@ -228,8 +230,8 @@ impl Gateway {
 
     fn try_reload(&self, outcome: Result<Config, ConfigError>) -> Result<(), ReloadError> {
         let next = outcome.map_err(ReloadError::Config)?;
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(key) = fixed_key_changed(&current, &next) {
+        let _alone = self.reloading.lock();
+        if let Some(key) = self.fixed.changed_by(&next) {
             return Err(ReloadError::NotReloadable { key });
         }
         let retired = self
@@ -238,7 +240,6 @@ impl Gateway {
             .map_err(ReloadError::Publish)?;
         self.data_plane.retire(retired);
         self.health.published(next.connectors.len());
-        *current = next;
         Ok(())
     }
 
@@ -259,19 +260,37 @@ fn dialer(lookup: Lookup, clock: &Clock, runtime: &Handle, metrics: &Metrics) ->
     Dialer::new(Resolver::new(lookup, clock, runtime, metrics.lookups()))
 }
 
-/// The key that a reload would change but cannot.
-fn fixed_key_changed(current: &Config, next: &Config) -> Option<&'static str> {
-    [
-        (current.listen != next.listen, "listen"),
-        (current.workers != next.workers, "workers"),
-        (current.admin != next.admin, "admin"),
-        (
-            current.metrics.listen != next.metrics.listen,
-            "metrics.listen",
-        ),
-    ]
-    .into_iter()
-    .find_map(|(changed, key)| changed.then_some(key))
+/// What of its configuration a running gateway cannot change. The rest of it is not kept: what
+/// was published holds it.
+#[derive(Debug)]
+struct Fixed {
+    listen: Vec<SocketAddr>,
+    workers: usize,
+    admin: Admin,
+    metrics_listen: Option<SocketAddr>,
+}
+
+impl Fixed {
+    fn of(config: &Config) -> Self {
+        Self {
+            listen: config.listen.clone(),
+            workers: config.workers,
+            admin: config.admin.clone(),
+            metrics_listen: config.metrics.listen,
+        }
+    }
+
+    /// The key that `next` would change but cannot.
+    fn changed_by(&self, next: &Config) -> Option<&'static str> {
+        [
+            (self.listen != next.listen, "listen"),
+            (self.workers != next.workers, "workers"),
+            (self.admin != next.admin, "admin"),
+            (self.metrics_listen != next.metrics.listen, "metrics.listen"),
+        ]
+        .into_iter()
+        .find_map(|(changed, key)| changed.then_some(key))
+    }
 }
 
 /// Serves one listener of the control plane until `stopped` is closed.

@@ -144,7 +144,7 @@ impl Way {
             dialer,
             policy: AddressPolicy::allowing(&config.trust.allow_addresses),
             settings: credential::Settings {
-                tokens: config.tokens,
+                tokens: Arc::new(config.tokens),
                 policy: AddressPolicy::allowing(&config.trust.token_endpoint_allow_addresses),
                 anchors: TrustAnchors::system_and(bundles)?,
             },
@@ -265,7 +265,7 @@ impl Way {
             reason,
             hint,
         };
-        let limits = connector.upstream;
+        let limits = &connector.upstream;
         let tls = self.identity(connector, None, Http2::Off)?;
         let origin = url.origin();
         let dialing = self

@@ -39,7 +39,7 @@ pub(super) fn private_key_jwt<'d>(
     }
     Some(ClientAuthentication::PrivateKeyJwt {
         certificate,
-        assertion,
+        assertion: Box::new(assertion),
     })
 }
 

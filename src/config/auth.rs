@@ -1,6 +1,7 @@
 //! How a connector's origin wants authentication: everything under `auth` but `oauth2`.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use http::HeaderName;
 
@@ -66,7 +67,7 @@ pub(super) fn scheme<'d>(
         "basic" => basic(reader, node, &path, resource_domain).map(Scheme::Basic),
         "header" => header(reader, node, &path).map(Scheme::Header),
         "client_certificate" => pair(reader, node, &path).map(Scheme::ClientCertificate),
-        "oauth2" => oauth::oauth2(reader, node, &path).map(|it| Scheme::OAuth2(Box::new(it))),
+        "oauth2" => oauth::oauth2(reader, node, &path).map(|it| Scheme::OAuth2(Arc::new(it))),
         _ => reader.mapping(node, &path, NO_KEYS).map(|_| Scheme::None),
     }
 }
@@ -96,7 +97,7 @@ fn basic<'d>(
         username: username?,
         password: password?,
         validation_url: match validation_url {
-            Some(url) => Some(url?),
+            Some(url) => Some(Box::new(url?)),
             None => None,
         },
     })

@@ -1,6 +1,7 @@
 //! Connectors, and the limits towards their resource domains.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::document::{Content, Node, Position};
 use super::error::Problem;
@@ -8,8 +9,8 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
 use super::{auth, bulkhead, recovery};
 use crate::connector::{
-    Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, ResourceDomain,
-    Scheme, Scrub, Upstream,
+    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
+    ResourceDomain, Scheme, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
 
@@ -77,12 +78,36 @@ const fn span(key: &'static str, default: Span, max: Span) -> Bounded<Span> {
     }
 }
 
-/// Reads the gateway's own `upstream`, which connectors start from.
-pub(super) fn default_upstream<'d>(
+/// What connectors have that say nothing else: one for all of them.
+pub(super) struct Defaults {
+    upstream: Arc<Upstream>,
+    recovery: Arc<Recovery>,
+    bulkhead: Arc<Bulkhead>,
+}
+
+/// Reads what connectors start from.
+pub(super) fn defaults<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     path: &Path<'_>,
-) -> Upstream {
+) -> Defaults {
+    Defaults {
+        upstream: Arc::new(default_upstream(reader, root, path)),
+        recovery: Arc::default(),
+        bulkhead: Arc::default(),
+    }
+}
+
+/// `own`, or `default` where that says the same.
+fn shared<T: PartialEq>(own: T, default: &Arc<T>) -> Arc<T> {
+    match own == **default {
+        true => Arc::clone(default),
+        false => Arc::new(own),
+    }
+}
+
+/// Reads the gateway's own `upstream`.
+fn default_upstream<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path<'_>) -> Upstream {
     let section = reader.section(root, path, "upstream", UPSTREAM_KEYS);
     let path = path.key("upstream");
     let connections_max = reader.quantity(&section, &path, &CONNECTIONS_MAX);
@@ -143,8 +168,8 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     path: &Path<'_>,
-    upstream: &Upstream,
-) -> Vec<Connector> {
+    defaults: &Defaults,
+) -> Vec<Arc<Connector>> {
     let Some(node) = root.optional("connectors") else {
         return Vec::new();
     };
@@ -154,7 +179,8 @@ pub(super) fn read<'d>(
     let mut connectors = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         let path = path.index(index);
-        connectors.extend(connector(reader, node, &path, upstream, &mut taken));
+        let read = connector(reader, node, &path, defaults, &mut taken);
+        connectors.extend(read.map(Arc::new));
     }
     connectors
 }
@@ -170,7 +196,7 @@ fn connector<'d>(
     reader: &mut Reader<'d>,
     node: &'d Node,
     by_index: &Path<'_>,
-    default: &Upstream,
+    defaults: &Defaults,
     taken: &mut Taken<'d>,
 ) -> Option<Connector> {
     // People know connectors by their IDs; the index is for those that have none.
@@ -201,7 +227,7 @@ fn connector<'d>(
         ("all", Scrub::All),
     ];
     let scrub = reader.choice(section, path, "scrub", &scrub);
-    let upstream = own_upstream(reader, section, path, default);
+    let upstream = own_upstream(reader, section, path, &defaults.upstream);
     Some(Connector {
         id: id?,
         name: name?.to_owned(),
@@ -214,11 +240,11 @@ fn connector<'d>(
         cookies: cookies.unwrap_or_default(),
         forwarded,
         warm,
-        recovery,
-        bulkhead,
+        recovery: shared(recovery, &defaults.recovery),
+        bulkhead: shared(bulkhead, &defaults.bulkhead),
         upgrades,
         scrub: scrub.unwrap_or_default(),
-        upstream,
+        upstream: shared(upstream, &defaults.upstream),
     })
 }
 

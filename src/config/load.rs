@@ -1,7 +1,9 @@
 //! From a file to a [`Config`]: bounded reading, parsing, then everything the walk found.
 
 use std::io::Read;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::thread;
 
 use zeroize::Zeroizing;
 
@@ -13,7 +15,24 @@ use super::units::Size;
 use super::{Config, settings};
 
 /// Reads the configuration file at `path`.
-pub(super) fn file(path: &Path, environment: Environment<'_>) -> Result<Config, ConfigError> {
+///
+/// That is done on a thread of its own, because the allocator holds what a thread has freed for
+/// that thread's next wish: what parsing took would stay with one that goes on, and is given back
+/// by one that ends.
+pub(super) fn file(path: &Path) -> Result<Config, ConfigError> {
+    thread::scope(|scope| {
+        let reader = thread::Builder::new().name("attache-config".into());
+        let reading = reader.spawn_scoped(scope, || read(path));
+        match reading {
+            Ok(reading) => reading.join().unwrap_or_else(|panic| resume_unwind(panic)),
+            // There is no thread to be had: more memory is better than no configuration.
+            Err(_) => read(path),
+        }
+    })
+}
+
+fn read(path: &Path) -> Result<Config, ConfigError> {
+    let environment = |name: &str| std::env::var_os(name);
     let unreadable = |source| ConfigError::Unreadable {
         file: path.to_path_buf(),
         source,
@@ -41,7 +60,7 @@ pub(super) fn file(path: &Path, environment: Environment<'_>) -> Result<Config, 
         });
     };
     let base_dir = path.parent().unwrap_or(Path::new(""));
-    text(written, Some(path), base_dir, environment)
+    text(written, Some(path), base_dir, &environment)
 }
 
 /// Reads a configuration's text. `file` is only named; paths are relative to `base_dir`.

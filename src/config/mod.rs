@@ -48,7 +48,7 @@ impl Config {
     ///
     /// [`ConfigError`] if the file cannot be read, or with everything that is wrong in it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        load::file(path, &|name| std::env::var_os(name))
+        load::file(path)
     }
 
     /// As [`Config::load`], from `text`; paths in it are relative to `base_dir`.
@@ -61,7 +61,7 @@ impl Config {
     }
 }
 
-/// A whole, checked configuration.
+/// A whole, checked configuration. Its connectors are what is published, not copied.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where flows connect. Not reloadable.
@@ -87,7 +87,7 @@ pub struct Config {
     /// The life of tokens.
     pub tokens: Tokens,
     /// The connectors, in the order they were written.
-    pub connectors: Vec<Connector>,
+    pub connectors: Vec<Arc<Connector>>,
     /// What is allowed but unwise; logged at load and shown by `attache check`.
     pub warnings: Vec<String>,
     /// The files it was read from, those it names included: a change of any is a change of it.

@@ -166,7 +166,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let path = &Path::ROOT;
     let document = reader.document;
     let root = reader.mapping(document.root(), path, ROOT_KEYS)?;
-    let upstream = connectors::default_upstream(reader, &root, path);
+    let defaults = connectors::defaults(reader, &root, path);
     let config = Config {
         listen: listeners::flows(reader, &root, path),
         workers: workers(reader, &root, path),
@@ -179,7 +179,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
         limits: limits(reader, &root, path),
         timeouts: timeouts(reader, &root, path),
         tokens: tokens(reader, &root, path),
-        connectors: connectors::read(reader, &root, path, &upstream),
+        connectors: connectors::read(reader, &root, path, &defaults),
         warnings: Vec::new(),
         files: Vec::new(),
     };

@@ -28,6 +28,8 @@ pub use scheme::{
 pub const CONNECTOR_ID_BYTES_MAX: usize = 64;
 
 /// The configured, authorised way to one API.
+///
+/// There may be 100,000 of them: what most have alike they share, and what few have lies apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Connector {
     /// What flows address it by; unique in the gateway, never changes.
@@ -47,15 +49,15 @@ pub struct Connector {
     /// Whether its token is obtained at the start, before a flow asks.
     pub warm: bool,
     /// When a request is sent again.
-    pub recovery: Recovery,
+    pub recovery: Arc<Recovery>,
     /// The most that it may take.
-    pub bulkhead: Bulkhead,
+    pub bulkhead: Arc<Bulkhead>,
     /// The protocols that its requests may upgrade to, in lower case (RFC 9110 §7.8).
     pub upgrades: Vec<String>,
     /// Where the credential is masked in answers.
     pub scrub: Scrub,
     /// Limits towards the resource domain.
-    pub upstream: Upstream,
+    pub upstream: Arc<Upstream>,
 }
 
 /// A connector's address within the gateway: `[a-z0-9][a-z0-9-]{0,63}`.

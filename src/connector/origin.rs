@@ -1,54 +1,62 @@
 //! Where requests go: `https` origins, base paths and fixed URLs.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use url::{Host, Url};
+use bytes::Bytes;
+use http::HeaderValue;
+use http::uri::Authority;
+use url::{Host, Position, Url};
 
 /// The port of `https` where none is written (RFC 9110 §4.2.2).
 const HTTPS_PORT: u16 = 443;
 
 /// An `https` origin: host and port (RFC 9110 §4.3.1). Plain `http` cannot be expressed.
-#[derive(Clone, PartialEq, Eq, Hash)]
+#[derive(Clone)]
 pub struct Origin(Arc<OriginParts>);
 
-#[derive(PartialEq, Eq, Hash)]
 struct OriginParts {
-    host: Host<String>,
+    /// Holds the host's name, and the port where it is not 443.
+    authority: Authority,
+    /// The same text, in the same memory, for `Host`.
+    field: HeaderValue,
+    address: Option<IpAddr>,
     port: u16,
-    authority: String,
 }
 
 impl Origin {
-    fn new(host: Host<String>, port: u16) -> Self {
-        let authority = match port {
+    fn new(host: &Host<&str>, port: u16) -> Result<Self, InvalidUrl> {
+        let text = Bytes::from(match port {
             HTTPS_PORT => host.to_string(),
             _ => format!("{host}:{port}"),
+        });
+        let address = match host {
+            Host::Domain(_) => None,
+            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
+            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
         };
-        Self(Arc::new(OriginParts {
-            host,
+        let field = HeaderValue::from_maybe_shared(text.clone());
+        Ok(Self(Arc::new(OriginParts {
+            authority: Authority::from_maybe_shared(text).map_err(|_| InvalidUrl::Host)?,
+            field: field.map_err(|_| InvalidUrl::Host)?,
+            address,
             port,
-            authority,
-        }))
+        })))
     }
 
     /// The host's name or address, without brackets.
     pub fn host(&self) -> String {
-        match &self.0.host {
-            Host::Domain(name) => name.clone(),
-            Host::Ipv4(address) => address.to_string(),
-            Host::Ipv6(address) => address.to_string(),
+        match self.0.address {
+            None => self.0.authority.host().to_owned(),
+            Some(address) => address.to_string(),
         }
     }
 
     /// The address, where the host is written as one.
     pub fn address(&self) -> Option<IpAddr> {
-        match &self.0.host {
-            Host::Domain(_) => None,
-            Host::Ipv4(address) => Some(IpAddr::V4(*address)),
-            Host::Ipv6(address) => Some(IpAddr::V6(*address)),
-        }
+        self.0.address
     }
 
     /// The TCP port.
@@ -58,13 +66,38 @@ impl Origin {
 
     /// What `Host` and `:authority` say: the port only where it is not 443.
     pub fn authority(&self) -> &str {
+        self.0.authority.as_str()
+    }
+
+    /// The same for `:authority` (RFC 9113 §8.3.1).
+    pub fn authority_part(&self) -> &Authority {
         &self.0.authority
+    }
+
+    /// The same for `Host` (RFC 9110 §7.2).
+    pub fn host_field(&self) -> &HeaderValue {
+        &self.0.field
+    }
+}
+
+/// The authority says both host and port.
+impl PartialEq for Origin {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.authority() == other.authority()
+    }
+}
+
+impl Eq for Origin {}
+
+impl Hash for Origin {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.authority().hash(state);
     }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "https://{}", self.0.authority)
+        write!(f, "https://{}", self.authority())
     }
 }
 
@@ -79,7 +112,7 @@ impl fmt::Debug for Origin {
 pub struct ResourceDomain {
     origin: Origin,
     /// As it was written, at least `/`.
-    base_path: String,
+    base_path: Arc<str>,
 }
 
 /// Why a text is no URL that credentials may be sent to. The text itself is not repeated: it may
@@ -95,6 +128,9 @@ pub enum InvalidUrl {
     /// A user or password in it.
     #[error("must not carry a user name or password; those belong under auth")]
     UserInfo,
+    /// A host that cannot stand in a request.
+    #[error("has a host that cannot stand in a request")]
+    Host,
     /// A fragment.
     #[error("must not carry a fragment (#…)")]
     Fragment,
@@ -120,7 +156,7 @@ impl ResourceDomain {
         }
         Ok(Self {
             origin: origin_of(&url)?,
-            base_path: url.path().to_owned(),
+            base_path: url.path().into(),
         })
     }
 
@@ -139,7 +175,9 @@ impl ResourceDomain {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpsUrl {
     origin: Origin,
-    url: Url,
+    text: Box<str>,
+    /// Where the path begins in it.
+    path_at: usize,
 }
 
 impl HttpsUrl {
@@ -152,7 +190,8 @@ impl HttpsUrl {
         let url = parse_https(text)?;
         Ok(Self {
             origin: origin_of(&url)?,
-            url,
+            text: url.as_str().into(),
+            path_at: url[..Position::BeforePath].len(),
         })
     }
 
@@ -163,15 +202,12 @@ impl HttpsUrl {
 
     /// The whole URL.
     pub fn as_str(&self) -> &str {
-        self.url.as_str()
+        &self.text
     }
 
     /// Path and query, as a request line carries them.
     pub fn path_and_query(&self) -> String {
-        match self.url.query() {
-            Some(query) => format!("{}?{query}", self.url.path()),
-            None => self.url.path().to_owned(),
-        }
+        self.text[self.path_at..].to_owned()
     }
 }
 
@@ -191,7 +227,7 @@ fn parse_https(text: &str) -> Result<Url, InvalidUrl> {
         .split_once("://")
         .and_then(|(_, rest)| rest.find(['/', '\\', '?']).map(|at| &rest[at..]))
         .unwrap_or("/");
-    let tidied = &url[url::Position::BeforePath..];
+    let tidied = &url[Position::BeforePath..];
     match written == tidied || (written.starts_with('?') && tidied == format!("/{written}")) {
         true => Ok(url),
         false => Err(InvalidUrl::Path),
@@ -202,10 +238,7 @@ fn origin_of(url: &Url) -> Result<Origin, InvalidUrl> {
     let host = url
         .host()
         .ok_or(InvalidUrl::Malformed(url::ParseError::EmptyHost))?;
-    Ok(Origin::new(
-        host.to_owned(),
-        url.port().unwrap_or(HTTPS_PORT),
-    ))
+    Origin::new(&host, url.port().unwrap_or(HTTPS_PORT))
 }
 
 #[cfg(test)]

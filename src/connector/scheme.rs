@@ -1,6 +1,7 @@
 //! How an origin wants authentication, with the secrets that takes.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -58,7 +59,7 @@ pub enum Scheme {
     /// A client certificate in the TLS handshake and nothing in the head (RFC 8446 §4.4.2).
     ClientCertificate(ClientCertificate),
     /// A bearer token obtained from an authorization server (RFC 6749, RFC 6750).
-    OAuth2(Box<OAuth2>),
+    OAuth2(Arc<OAuth2>),
 }
 
 impl Scheme {
@@ -83,7 +84,7 @@ pub struct Basic {
     /// The password.
     pub password: Secret,
     /// Called when the connector is validated, and never otherwise.
-    pub validation_url: Option<HttpsUrl>,
+    pub validation_url: Option<Box<HttpsUrl>>,
 }
 
 /// A field that every request to the origin carries.
@@ -155,7 +156,7 @@ pub enum ClientAuthentication {
         /// The key that signs, and the certificate whose thumbprint names it (`x5t#S256`).
         certificate: ClientCertificate,
         /// What the assertion says.
-        assertion: Assertion,
+        assertion: Box<Assertion>,
     },
     /// A certificate from a CA, in the handshake with the token endpoint (RFC 8705 §2.1).
     TlsClientAuth(ClientCertificate),

@@ -5,21 +5,28 @@
 //! A publication is whole or does not happen: everything is built before anything is swapped. A
 //! connector that did not change keeps its entry, and with it its token and connections; one that
 //! did keeps its [`ConnectorState`], so that a reload resets no counter and no limit.
+//!
+//! Only what differs is built and told: among 100,000 connectors, one that is edited costs the
+//! comparison of the others and nothing else.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, ServerTls, Tokens, Trust};
-use crate::connector::{Connector, ConnectorId, Http2, Origin, ResourceDomain, Revision, Scheme};
-use crate::credential::{self, Credentials, Source};
+use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision, Scheme};
+use crate::credential::{Credentials, Source};
 use crate::dial::AddressPolicy;
 use crate::directory::{
-    ConnectorState, Directory, Entry, PoolId, Retired, Settings, Snapshot, Upstream,
+    ConnectorState, Directory, Entries, Entry, PoolId, Settings, Snapshot, Upstream,
 };
 use crate::metrics::{CertificateExpiry, Metrics};
-use crate::tls::client::{ClientTls, Generation, TrustAnchors};
+use crate::tls::client::TrustAnchors;
 use crate::tls::server::{Protocols, ServerIdentity};
 use crate::tls::{self, TlsError};
+
+mod ground;
+
+use ground::{Basis, Ground};
 
 /// Turns configurations into what the data plane reads.
 #[derive(Debug)]
@@ -38,26 +45,6 @@ struct Published {
     connectors_max: usize,
     system: TrustAnchors,
     ground: Ground,
-}
-
-/// What entries are built on, shared by all that agree on it.
-#[derive(Clone, Debug)]
-struct Ground {
-    anchors: TrustAnchors,
-    credential_settings: credential::Settings,
-    identities: HashMap<IdentityKey, ClientTls>,
-    pools: HashMap<(Origin, Generation), (PoolId, Retired)>,
-    next_pool: u64,
-}
-
-/// Everything that decides a TLS identity towards origins.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct IdentityKey {
-    ca_bundle: Option<Arc<str>>,
-    certificate: Option<String>,
-    /// Tells two keys of one certificate apart without keeping either: the connector's.
-    owner: Option<String>,
-    http2: Http2,
 }
 
 /// Why a configuration cannot be published.
@@ -98,22 +85,23 @@ impl Publisher {
         metrics: Arc<Metrics>,
     ) -> Result<Self, PublishError> {
         let system = TrustAnchors::system_and([]).map_err(PublishError::Trust)?;
-        let mut ground = Ground::new(config, &system, 0)?;
-        let nothing = Snapshot {
-            settings: Arc::new(settings(config)?),
-            entries: imbl::HashMap::new(),
-        };
+        let mut ground = Ground::on(Basis::new(config, &system)?);
+        let nothing = Entries::default();
+        let settings = Arc::new(settings(config)?);
+        let differences = Differences::new(&nothing, &config.connectors, Reuse::Nothing);
         let builder = Builder {
             credentials: &credentials,
             metrics: &metrics,
             previous: &nothing,
-            reuse: Reuse::Nothing,
         };
-        let first = builder.build(config, &mut ground)?;
-        credentials.warm(sources_to_warm(&nothing, &first.entries));
+        let first = builder.build(&differences, &mut ground)?;
+        credentials.warm(sources_to_warm(&first.made));
         tell_expiries(&metrics, config);
         Ok(Self {
-            directory: Arc::new(Directory::new(first)),
+            directory: Arc::new(Directory::new(Snapshot {
+                settings,
+                entries: first.entries,
+            })),
             credentials,
             metrics,
             published: Mutex::new(Published {
@@ -137,106 +125,94 @@ impl Publisher {
     ///
     /// [`PublishError`]; then the last publication stands as it was.
     pub fn publish(&self, config: &Config) -> Result<Vec<PoolId>, PublishError> {
-        let mut published = self
-            .published
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let same_trust = published.trust == config.trust;
-        let same_ground = same_trust && published.tokens == config.tokens;
-        let mut ground = match same_trust {
-            true => published.ground.under(config.tokens),
-            false => Ground::new(config, &published.system, published.ground.next_pool)?,
+        let published = self.published.lock();
+        let mut published = published.unwrap_or_else(PoisonError::into_inner);
+        let settings = Arc::new(settings(config)?);
+        let basis = published.other_basis(config)?;
+        let previous = self.directory.current().entries.clone();
+        let reuse = match basis {
+            Some(_) => Reuse::Nothing,
+            None => Reuse::Unchanged,
         };
-        let previous = self.directory.current().clone();
+        let differences = Differences::new(&previous, &config.connectors, reuse);
+        let basis = basis.map(|next| std::mem::replace(&mut published.ground.basis, next));
+        self.metrics.bound_series(config.metrics.connectors_max);
         let builder = Builder {
             credentials: &self.credentials,
             metrics: &self.metrics,
             previous: &previous,
-            reuse: match same_ground {
-                true => Reuse::Unchanged,
-                false => Reuse::Nothing,
-            },
         };
-        self.metrics.bound_series(config.metrics.connectors_max);
-        let next = match builder.build(config, &mut ground) {
+        let next = match builder.build(&differences, &mut published.ground) {
             Ok(next) => next,
             Err(error) => {
+                if let Some(basis) = basis {
+                    published.ground.basis = basis;
+                }
                 self.take_back(&published, &previous);
                 return Err(error);
             }
         };
-        ground.forget_unused(&next);
-        let live = next.entries.clone();
-        self.directory.publish(next);
-        for (id, entry) in &previous.entries {
-            let now = live.get(id);
-            if now.is_some_and(|now| Arc::ptr_eq(now, entry)) {
-                continue;
-            }
-            self.credentials.retire(&entry.source);
-            if let Some(now) = now {
-                now.state.edited(&now.connector.bulkhead);
-            }
-        }
-        self.credentials.warm(sources_to_warm(&previous, &live));
+        self.directory.publish(Snapshot {
+            settings,
+            entries: next.entries.clone(),
+        });
+        let retired = self.let_go(&mut published.ground, &next);
+        self.credentials.warm(sources_to_warm(&next.made));
         if published.tokens.entries_max != config.tokens.entries_max {
-            let sources = live.values().map(|entry| &entry.source);
+            let sources = next.entries.values().map(|entry| &entry.source);
             self.credentials.hold(config.tokens.entries_max, sources);
         }
-        self.metrics.retain(|id| live.contains_key(id));
+        if !differences.removed.is_empty() {
+            self.metrics.retain(|id| next.entries.contains_key(id));
+        }
         tell_expiries(&self.metrics, config);
-        *published = Published {
-            trust: config.trust.clone(),
-            tokens: config.tokens,
-            connectors_max: config.metrics.connectors_max,
-            system: published.system.clone(),
-            ground,
-        };
-        Ok(retire_pools(&previous, &self.directory.current()))
+        published.trust = config.trust.clone();
+        published.tokens = config.tokens;
+        published.connectors_max = config.metrics.connectors_max;
+        Ok(retired)
+    }
+
+    /// Lets go of what the entries held that `next` replaces; returns the pools that nothing leads
+    /// to any more.
+    fn let_go(&self, ground: &mut Ground, next: &Next) -> Vec<PoolId> {
+        let mut retired = Vec::new();
+        for entry in &next.gone {
+            self.credentials.retire(&entry.source);
+            if let Some(now) = next.entries.get(&entry.connector.id) {
+                now.state.edited(&now.connector.bulkhead);
+            }
+            retired.extend(ground.release(&entry.upstream));
+        }
+        retired
     }
 
     /// Forgets what a publication that failed has noted on its way: series of connectors that do
     /// not exist, and tokens made on its ground, which the next revision must not find.
-    fn take_back(&self, published: &Published, previous: &Snapshot) {
+    fn take_back(&self, published: &Published, previous: &Entries) {
         self.metrics.bound_series(published.connectors_max);
-        self.metrics.retain(|id| previous.entries.contains_key(id));
-        let sources = previous.entries.values().map(|entry| &entry.source);
+        self.metrics.retain(|id| previous.contains_key(id));
+        let sources = previous.values().map(|entry| &entry.source);
         self.credentials.hold(published.tokens.entries_max, sources);
     }
 }
 
-/// Where the credentials come from that are wanted before any flow asks: those of connectors that
-/// are new or changed.
-fn sources_to_warm(
-    previous: &Snapshot,
-    live: &imbl::HashMap<ConnectorId, Arc<Entry>>,
-) -> Vec<Source> {
-    let wanted = live.values().filter(|entry| {
-        let connector = &entry.connector;
-        let before = previous.entry(connector.id.as_str());
-        let stays = before.is_some_and(|before| Arc::ptr_eq(before, entry));
-        connector.enabled && connector.warm && !stays
-    });
-    wanted.map(|entry| entry.source.clone()).collect()
+impl Published {
+    /// What entries are built on under `config`, where that is something else than before.
+    fn other_basis(&self, config: &Config) -> Result<Option<Basis>, PublishError> {
+        if self.trust != config.trust {
+            return Basis::new(config, &self.system).map(Some);
+        }
+        let others = self.tokens != config.tokens;
+        Ok(others.then(|| self.ground.basis.under(config.tokens)))
+    }
 }
 
-/// Retires the pools of `previous` that nothing in `current` leads to.
-fn retire_pools(previous: &Snapshot, current: &Snapshot) -> Vec<PoolId> {
-    let upstreams = |snapshot: &Snapshot| -> HashMap<PoolId, Retired> {
-        let upstreams = snapshot.entries.values().map(|entry| &entry.upstream);
-        upstreams
-            .map(|upstream| (upstream.pool, upstream.retired.clone()))
-            .collect()
-    };
-    let used = upstreams(current);
-    let before = upstreams(previous).into_iter();
-    before
-        .filter(|(pool, _)| !used.contains_key(pool))
-        .map(|(pool, retired)| {
-            retired.retire();
-            pool
-        })
-        .collect()
+/// Where the credentials come from that are wanted before any flow asks.
+fn sources_to_warm(made: &[Arc<Entry>]) -> Vec<Source> {
+    let wanted = made
+        .iter()
+        .filter(|entry| entry.connector.enabled && entry.connector.warm);
+    wanted.map(|entry| entry.source.clone()).collect()
 }
 
 /// Whether entries of the previous snapshot may stand for connectors that did not change.
@@ -246,43 +222,96 @@ enum Reuse {
     Nothing,
 }
 
+/// What has to be done to what was published.
+struct Differences<'a> {
+    /// The connectors that are new or changed.
+    built: Vec<&'a Arc<Connector>>,
+    /// Those that are gone.
+    removed: Vec<ConnectorId>,
+}
+
+impl<'a> Differences<'a> {
+    fn new(previous: &Entries, connectors: &'a [Arc<Connector>], reuse: Reuse) -> Self {
+        let mut met = 0;
+        let mut differs = |connector: &&Arc<Connector>| {
+            let entry = previous.get(&connector.id);
+            met += usize::from(entry.is_some());
+            let same = |entry: &Arc<Entry>| entry.connector == **connector;
+            reuse == Reuse::Nothing || !entry.is_some_and(same)
+        };
+        let built = connectors.iter().filter(|one| differs(one)).collect();
+        // IDs are unique: if every entry was met, none is gone.
+        let mut removed = Vec::new();
+        if met < previous.len() {
+            let stay: HashSet<&ConnectorId> = connectors.iter().map(|one| &one.id).collect();
+            let gone = previous.keys().filter(|id| !stay.contains(id));
+            removed.extend(gone.cloned());
+        }
+        Self { built, removed }
+    }
+}
+
+/// What is to be published.
+struct Next {
+    entries: Entries,
+    /// The entries that were built for it.
+    made: Vec<Arc<Entry>>,
+    /// The entries that they replace, and those of connectors that are gone.
+    gone: Vec<Arc<Entry>>,
+}
+
 struct Builder<'a> {
     credentials: &'a Credentials,
     metrics: &'a Metrics,
-    previous: &'a Snapshot,
-    reuse: Reuse,
+    previous: &'a Entries,
 }
 
 impl Builder<'_> {
-    fn build(&self, config: &Config, ground: &mut Ground) -> Result<Snapshot, PublishError> {
-        let mut entries = imbl::HashMap::new();
-        for connector in &config.connectors {
-            let entry = self.entry(connector, ground)?;
-            entries.insert(connector.id.clone(), entry);
+    /// Builds what is new and nothing else; if one part fails, `ground` is as it was.
+    fn build(
+        &self,
+        differences: &Differences<'_>,
+        ground: &mut Ground,
+    ) -> Result<Next, PublishError> {
+        let mut next = Next {
+            entries: self.previous.clone(),
+            made: Vec::with_capacity(differences.built.len()),
+            gone: Vec::new(),
+        };
+        for connector in &differences.built {
+            match self.entry(connector, ground) {
+                Ok(entry) => next.made.push(entry),
+                Err(error) => {
+                    for entry in next.made {
+                        ground.release(&entry.upstream);
+                    }
+                    return Err(error);
+                }
+            }
         }
-        Ok(Snapshot {
-            settings: Arc::new(settings(config)?),
-            entries,
-        })
+        for entry in &next.made {
+            let id = entry.connector.id.clone();
+            next.gone.extend(next.entries.insert(id, Arc::clone(entry)));
+        }
+        for id in &differences.removed {
+            next.gone.extend(next.entries.remove(id));
+        }
+        Ok(next)
     }
 
     fn entry(
         &self,
-        connector: &Connector,
+        connector: &Arc<Connector>,
         ground: &mut Ground,
     ) -> Result<Arc<Entry>, PublishError> {
-        let previous = self.previous.entry(connector.id.as_str());
-        if let Some(previous) = previous
-            && self.reuse == Reuse::Unchanged
-            && *previous.connector == *connector
-        {
-            return Ok(Arc::clone(previous));
-        }
         let failed = |source| PublishError::Connector {
             connector: connector.id.to_string(),
             source,
         };
-        let (state, revision) = match previous {
+        let unaddressable = || PublishError::Unaddressable {
+            connector: connector.id.to_string(),
+        };
+        let (state, revision) = match self.previous.get(&connector.id) {
             Some(previous) => (
                 Arc::clone(&previous.state),
                 Revision(previous.revision.0 + 1),
@@ -292,104 +321,28 @@ impl Builder<'_> {
                 (Arc::new(ConnectorState::new(series)), Revision(1))
             }
         };
-        let unaddressable = || PublishError::Unaddressable {
-            connector: connector.id.to_string(),
-        };
         let resource: &ResourceDomain =
             connector.kind.resource_domain().ok_or_else(unaddressable)?;
-        let tls = ground.identity(connector).map_err(failed)?;
-        let pool = ground.pool(resource.origin(), &tls);
-        let upstream = Upstream::new(resource.clone(), tls, pool).ok_or_else(unaddressable)?;
         let label = Arc::clone(state.series.label());
+        // Before anything is held that would have to be given up.
         let source = self
             .credentials
-            .source(connector, revision, &ground.credential_settings, label)
+            .source(
+                connector,
+                revision,
+                &ground.basis.credential_settings,
+                label,
+            )
             .map_err(failed)?;
+        let (tls, pool) = ground.hold(connector, resource.origin()).map_err(failed)?;
+        let upstream = Upstream::new(resource.clone(), tls, pool);
         Ok(Arc::new(Entry {
-            connector: Arc::new(connector.clone()),
+            connector: Arc::clone(connector),
             revision,
             state,
             upstream,
             source,
         }))
-    }
-}
-
-impl Ground {
-    fn new(config: &Config, system: &TrustAnchors, next_pool: u64) -> Result<Self, PublishError> {
-        let bundles = config.trust.ca_bundles.iter().map(AsRef::as_ref);
-        let anchors = system.and(bundles).map_err(PublishError::Trust)?;
-        Ok(Self {
-            credential_settings: credential::Settings {
-                tokens: config.tokens,
-                policy: AddressPolicy::allowing(&config.trust.token_endpoint_allow_addresses),
-                anchors: anchors.clone(),
-            },
-            anchors,
-            identities: HashMap::new(),
-            pools: HashMap::new(),
-            next_pool,
-        })
-    }
-
-    /// The same ground, so the same connections, where `tokens` says how tokens are obtained.
-    fn under(&self, tokens: Tokens) -> Self {
-        let mut ground = self.clone();
-        ground.credential_settings.tokens = tokens;
-        ground
-    }
-
-    /// The TLS identity of `connector`, shared with all that want the same.
-    fn identity(&mut self, connector: &Connector) -> Result<ClientTls, TlsError> {
-        let certificate = connector.kind.scheme().certificate_to_resource();
-        let key = IdentityKey {
-            ca_bundle: connector.ca_bundle.clone(),
-            certificate: certificate.map(|pair| pair.certificate_pem.clone()),
-            owner: certificate.map(|_| connector.id.to_string()),
-            http2: connector.upstream.http2,
-        };
-        if let Some(identity) = self.identities.get(&key) {
-            // A new private key for an old certificate is another identity all the same: the
-            // entry is only rebuilt because something changed.
-            if certificate.is_none() {
-                return Ok(identity.clone());
-            }
-        }
-        let bundle = connector.ca_bundle.as_deref();
-        let anchors = match bundle {
-            None => self.anchors.clone(),
-            Some(bundle) => self.anchors.and([bundle])?,
-        };
-        let identity = ClientTls::new(&anchors, certificate, connector.upstream.http2)?;
-        self.identities.insert(key, identity.clone());
-        Ok(identity)
-    }
-
-    fn pool(&mut self, origin: &Origin, tls: &ClientTls) -> (PoolId, Retired) {
-        let next_pool = &mut self.next_pool;
-        let key = (origin.clone(), tls.generation());
-        let pool = self.pools.entry(key).or_insert_with(|| {
-            *next_pool += 1;
-            (PoolId(*next_pool), Retired::default())
-        });
-        pool.clone()
-    }
-
-    /// Drops what no entry of `published` is built on.
-    fn forget_unused(&mut self, published: &Snapshot) {
-        let used: HashSet<Generation> = published
-            .entries
-            .values()
-            .map(|entry| entry.upstream.tls.generation())
-            .collect();
-        let pools: HashSet<PoolId> = published
-            .entries
-            .values()
-            .map(|entry| entry.upstream.pool)
-            .collect();
-        self.identities
-            .retain(|_, identity| used.contains(&identity.generation()));
-        self.pools.retain(|_, (pool, _)| pools.contains(pool));
     }
 }
 
@@ -439,3 +392,6 @@ fn tell_expiries(metrics: &Metrics, config: &Config) {
     ];
     metrics.replace_certificates(own.into_iter().flatten().chain(shown));
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,12 +25,8 @@ use crate::connector::{
 pub(super) struct TokenKey {
     connector: ConnectorId,
     revision: Revision,
-    token_url: String,
-    client_id: String,
-    client_authentication: &'static str,
-    scope: Option<String>,
-    /// Over all of the above that is secret and all the rest: grant, username, passwords, client
-    /// secret, certificates, assertion, parameters, fields, trust anchors.
+    /// Over all the rest: token endpoint, grant, username, passwords, client, its authentication,
+    /// secret, certificates, assertion, scope, parameters, fields, trust anchors.
     fingerprint: [u8; 32],
 }
 
@@ -49,6 +45,10 @@ impl TokenKey {
             token_headers,
         } = oauth2;
         let mut print = Fingerprint::new();
+        print.text(token_url.as_str()).text(client_id);
+        if let Some(scope) = scope {
+            print.text("scope").text(scope);
+        }
         print.grant(grant);
         print.client_authentication(client_authentication);
         for (name, value) in token_parameters {
@@ -63,10 +63,6 @@ impl TokenKey {
         Self {
             connector: connector.id.clone(),
             revision,
-            token_url: token_url.as_str().to_owned(),
-            client_id: client_id.clone(),
-            client_authentication: client_authentication.name(),
-            scope: scope.clone(),
             fingerprint: print.finish(),
         }
     }
@@ -201,10 +197,6 @@ pub(super) fn any_key() -> TokenKey {
     TokenKey {
         connector: ConnectorId::parse("any").expect("an ID"),
         revision: Revision(0),
-        token_url: String::new(),
-        client_id: String::new(),
-        client_authentication: "none",
-        scope: None,
         fingerprint: [0; 32],
     }
 }

@@ -69,7 +69,8 @@ pub(super) struct Attempt {
 pub(super) struct Memory {
     attempts: Minute,
     attempts_per_minute_max: u32,
-    failing: Option<Failing>,
+    /// Apart, since most connectors never fail.
+    failing: Option<Box<Failing>>,
     /// The failure that is over; until a minute later it is why an attempt may not go out yet.
     last: Option<Arc<TokenError>>,
 }
@@ -87,7 +88,7 @@ impl Memory {
 
     /// The failure that is not over.
     pub(super) fn failing(&self) -> Option<&Failing> {
-        self.failing.as_ref()
+        self.failing.as_deref()
     }
 
     /// Why no attempt may go out at `now`, and until when not.
@@ -112,13 +113,13 @@ impl Memory {
             Some(before) if looks_like(&before.reason, reason) => News::Nothing,
             Some(_) => News::Changed,
         };
-        self.failing = Some(Failing {
+        self.failing = Some(Box::new(Failing {
             class: reason.class(),
             since,
             attempts,
             next_attempt: self.next_attempt(reason, attempts, attempt),
             reason: Arc::clone(reason),
-        });
+        }));
         news
     }
 
@@ -128,7 +129,7 @@ impl Memory {
         if let Some(over) = &over {
             self.last = Some(Arc::clone(&over.reason));
         }
-        over
+        over.map(|over| *over)
     }
 
     fn next_attempt(&self, reason: &TokenError, attempts: u32, attempt: Attempt) -> Duration {

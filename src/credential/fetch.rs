@@ -21,14 +21,14 @@ pub(super) struct Fetcher {
     pub(super) connector: ConnectorId,
     /// The connector's name in the metrics.
     pub(super) label: Arc<str>,
-    pub(super) oauth2: OAuth2,
+    pub(super) oauth2: Arc<OAuth2>,
     /// Signs the client assertion, where that is how the client authenticates.
-    pub(super) signer: Option<Signer>,
+    pub(super) signer: Option<Box<Signer>>,
     /// The identity shown to the token endpoint.
     pub(super) tls: ClientTls,
     pub(super) dialer: Dialer,
     pub(super) policy: AddressPolicy,
-    pub(super) tokens: Tokens,
+    pub(super) tokens: Arc<Tokens>,
     pub(super) clock: Clock,
     pub(super) metrics: Arc<TokenMetrics>,
     /// What the server gave with an earlier answer to the password grant. Memory only.

@@ -36,7 +36,8 @@ pub struct Mask {
     shape: Shape,
     /// No text shorter than this holds anything secret.
     shortest: usize,
-    needles: OnceLock<Needles>,
+    /// Apart, since most masks never have any.
+    needles: OnceLock<Box<Needles>>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -79,7 +80,8 @@ impl Mask {
     pub(crate) fn needles(&self) -> &Needles {
         self.needles.get_or_init(|| {
             let secrets = secrets(self.shape, self.value.as_bytes());
-            Needles::new(secrets.iter().flat_map(|secret| forms(secret)).collect())
+            let all = secrets.iter().flat_map(|secret| forms(secret));
+            Box::new(Needles::new(all.collect()))
         })
     }
 }

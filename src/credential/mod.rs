@@ -77,7 +77,7 @@ use slot::{Fetch, Surroundings};
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// Limits and lifetimes.
-    pub tokens: Tokens,
+    pub tokens: Arc<Tokens>,
     /// Where token endpoints may lie.
     pub policy: AddressPolicy,
     /// Whom token endpoints are verified against, beside a connector's own bundle.
@@ -154,7 +154,7 @@ impl Credentials {
                 let surroundings = Surroundings {
                     runtime: self.0.runtime.clone(),
                     clock: self.0.clock.clone(),
-                    tokens: settings.tokens,
+                    tokens: Arc::clone(&settings.tokens),
                     draw: renew::draw,
                 };
                 let slot = TokenSlot::new(key, fetch, surroundings, report);
@@ -220,7 +220,7 @@ impl Credentials {
     fn fetcher(
         &self,
         connector: &Connector,
-        oauth2: &OAuth2,
+        oauth2: &Arc<OAuth2>,
         settings: &Settings,
         label: Arc<str>,
     ) -> Result<Fetcher, TlsError> {
@@ -228,7 +228,7 @@ impl Credentials {
             ClientAuthentication::PrivateKeyJwt {
                 certificate,
                 assertion,
-            } => Some(Signer::new(certificate, assertion)?),
+            } => Some(Box::new(Signer::new(certificate, assertion)?)),
             ClientAuthentication::None
             | ClientAuthentication::ClientSecretBasic(_)
             | ClientAuthentication::ClientSecretPost(_)
@@ -239,11 +239,11 @@ impl Credentials {
             connector: connector.id.clone(),
             label,
             tls: self.identity(connector, oauth2, settings)?,
-            oauth2: oauth2.clone(),
+            oauth2: Arc::clone(oauth2),
             signer,
             dialer: self.0.dialer.clone(),
             policy: settings.policy.clone(),
-            tokens: settings.tokens,
+            tokens: Arc::clone(&settings.tokens),
             clock: self.0.clock.clone(),
             metrics: Arc::clone(&self.0.metrics),
             refresh_token: Mutex::new(None),

@@ -59,7 +59,7 @@ pub(super) struct Surroundings {
     /// Judges freshness and waiting.
     pub(super) clock: Clock,
     /// How long a flow waits, when a token is renewed, how often a fetch may fail.
-    pub(super) tokens: Tokens,
+    pub(super) tokens: Arc<Tokens>,
     /// Chance, from 0 to 1.
     pub(super) draw: fn() -> f64,
 }

@@ -4,8 +4,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam_utils::CachePadded;
-
 /// How far back "lately" goes: what happened longer ago fades with this time constant.
 const LATELY: Duration = Duration::from_secs(10);
 /// Retries that are always allowed, as many a second, so that a quiet connector has some too.
@@ -17,8 +15,9 @@ const FLOOR_PER_SECOND: f64 = 1.0;
 /// asked for: requests since the last look are taken to have come evenly.
 #[derive(Debug, Default)]
 pub struct RetryBudget {
-    requests: CachePadded<AtomicU64>,
-    lately: Mutex<Lately>,
+    requests: AtomicU64,
+    /// Made when a retry is first asked for; most connectors never do.
+    lately: Mutex<Option<Box<Lately>>>,
 }
 
 #[derive(Debug, Default)]
@@ -41,6 +40,7 @@ impl RetryBudget {
         let requests = self.requests.load(Ordering::Relaxed);
         let lately = self.lately.lock();
         let mut lately = lately.unwrap_or_else(PoisonError::into_inner);
+        let lately = lately.get_or_insert_default();
         lately.look(requests, now);
         let floor = FLOOR_PER_SECOND * LATELY.as_secs_f64();
         let allowed = lately.requests * f64::from(percent) / 100.0;

@@ -10,11 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
-use http::HeaderValue;
-use http::uri::Authority;
 
 use crate::config::{AccessLog, Hosts, Limits, Timeouts};
-use crate::connector::{Connector, ConnectorId, Origin, ResourceDomain, Revision};
+use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
 use crate::credential::Source;
 use crate::dial::AddressPolicy;
 use crate::tls::client::ClientTls;
@@ -42,9 +40,13 @@ pub struct Directory {
 pub struct Snapshot {
     /// The gateway's own settings.
     pub settings: Arc<Settings>,
-    /// A persistent map: replacing one entry among many copies only the path to it.
-    pub entries: imbl::HashMap<ConnectorId, Arc<Entry>>,
+    /// What requests find their connectors in.
+    pub entries: Entries,
 }
+
+/// Every connector by its ID. A persistent map: replacing one entry among many copies only the
+/// path to it.
+pub type Entries = imbl::HashMap<ConnectorId, Arc<Entry>>;
 
 /// What the data plane reads of the configuration.
 #[derive(Clone, Debug)]
@@ -78,7 +80,7 @@ pub struct Entry {
     pub source: Source,
 }
 
-/// An origin under one TLS identity, with what every request to it repeats.
+/// An origin under one TLS identity.
 #[derive(Debug)]
 pub struct Upstream {
     /// The origin and base path.
@@ -89,10 +91,6 @@ pub struct Upstream {
     pub pool: PoolId,
     /// Whether that pool is retired.
     pub retired: Retired,
-    /// The origin's authority, for HTTP/2.
-    pub authority: Authority,
-    /// The same for `Host`.
-    pub host: HeaderValue,
 }
 
 /// Names a pool of connections: an origin under one TLS identity and trust. Never used again once
@@ -118,25 +116,17 @@ impl Retired {
 
 impl Upstream {
     /// Puts an upstream together.
-    ///
-    /// Returns `None` if the origin's authority cannot stand in a request; [`Origin`] makes sure
-    /// that it can.
     pub fn new(
         resource: ResourceDomain,
         tls: ClientTls,
         (pool, retired): (PoolId, Retired),
-    ) -> Option<Self> {
-        let origin: &Origin = resource.origin();
-        let authority = Authority::try_from(origin.authority()).ok()?;
-        let host = HeaderValue::from_str(origin.authority()).ok()?;
-        Some(Self {
+    ) -> Self {
+        Self {
             resource,
             tls,
             pool,
             retired,
-            authority,
-            host,
-        })
+        }
     }
 }
 
@@ -164,5 +154,25 @@ impl Snapshot {
     /// The entry of a connector.
     pub fn entry(&self, id: &str) -> Option<&Arc<Entry>> {
         self.entries.get(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::size_of;
+
+    use super::*;
+
+    /// One of each is kept for each of 100,000 connectors, which are to take no more than a
+    /// kibibyte each beside their secrets: text, map and allocator take as much again.
+    #[test]
+    fn what_is_kept_of_each_connector_stays_small() {
+        for (what, bytes, most) in [
+            ("connector", size_of::<Connector>(), 192),
+            ("entry", size_of::<Entry>(), 168),
+            ("state", size_of::<ConnectorState>(), 136),
+        ] {
+            assert!(bytes <= most, "{what} takes {bytes} bytes");
+        }
     }
 }

@@ -92,7 +92,7 @@ type Certificates = BTreeMap<(Arc<str>, &'static str), SystemTime>;
 /// Which connector counts where.
 #[derive(Debug, Default)]
 struct SeriesDirectory {
-    by_connector: HashMap<Arc<str>, Arc<Series>>,
+    by_connector: HashMap<ConnectorId, Arc<Series>>,
     /// How many of them have a series of their own.
     own: usize,
 }
@@ -143,7 +143,7 @@ impl Metrics {
             };
         directory
             .by_connector
-            .insert(connector.as_str().into(), Arc::clone(&series));
+            .insert(connector.clone(), Arc::clone(&series));
         series
     }
 
@@ -162,7 +162,7 @@ impl Metrics {
     /// one that comes back begins at zero, which scrapers take for a restart.
     pub fn retain(&self, live: impl Fn(&str) -> bool) {
         let mut directory = self.counters.directory();
-        directory.by_connector.retain(|id, _| live(id));
+        directory.by_connector.retain(|id, _| live(id.as_str()));
         let other = &self.counters.other;
         let own = |series: &&Arc<Series>| !Arc::ptr_eq(series, other);
         directory.own = directory.by_connector.values().filter(own).count();

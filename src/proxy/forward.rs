@@ -247,7 +247,7 @@ fn address(
 ) -> Result<(), Refusal> {
     match protocol {
         Protocol::Http11 => {
-            let host = entry.upstream.host.clone();
+            let host = entry.upstream.resource.origin().host_field().clone();
             request.headers_mut().insert(header::HOST, host);
             frame(request);
             // Only a first, unsent try over HTTP/2 leaves an absolute target.
@@ -269,7 +269,7 @@ fn address(
     parts.path_and_query = request.uri().path_and_query().cloned();
     if protocol == Protocol::Http2 {
         parts.scheme = Some(Scheme::HTTPS);
-        parts.authority = Some(entry.upstream.authority.clone());
+        parts.authority = Some(entry.upstream.resource.origin().authority_part().clone());
     }
     *request.uri_mut() =
         Uri::from_parts(parts).map_err(|error| Refusal::Unbuildable(error.into()))?;

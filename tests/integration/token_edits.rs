@@ -135,7 +135,8 @@ async fn a_reload_that_fails_half_way_leaves_nothing_for_the_next_to_find() {
     let failing = format!("{nobody}\n{edited}{kept}{last}");
     let mut failing = stage.config(&failing).unwrap();
     let bad = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    failing.connectors.last_mut().unwrap().ca_bundle = Some(bad.into());
+    let last = std::sync::Arc::make_mut(failing.connectors.last_mut().unwrap());
+    last.ca_bundle = Some(bad.into());
     let failed = room.gateway.reload(Ok(failing)).unwrap_err();
     assert!(matches!(failed, ReloadError::Publish(_)), "{failed:?}");
     reload(&room, &stage, &format!("{edited}{kept}"));

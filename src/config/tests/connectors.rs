@@ -120,7 +120,7 @@ fn a_connector_overrides_single_limits_and_inherits_the_others() {
         with_auth("none")
     );
 
-    let upstream = read(&text).unwrap().connectors[0].upstream;
+    let upstream = *read(&text).unwrap().connectors[0].upstream;
 
     assert_eq!(upstream.connect_timeout, Duration::from_secs(2));
     assert_eq!(upstream.stall_timeout, Duration::from_secs(60));
@@ -138,7 +138,7 @@ fn what_a_connector_does_not_say_is_the_careful_choice() {
     assert_eq!(connector.cookies, Cookies::Drop);
     assert_eq!(connector.forwarded, Forwarded::Omit);
     assert_eq!(connector.ca_bundle, None);
-    assert_eq!(connector.upstream, crate::connector::Upstream::default());
+    assert_eq!(*connector.upstream, crate::connector::Upstream::default());
 }
 
 #[test]

@@ -55,7 +55,7 @@ fn every_connector_in_it_has_the_defaults() {
     let terse = read_in(terse, dir.path()).unwrap();
 
     assert_eq!(reference.connectors, terse.connectors);
-    let upstream = reference.connectors[0].upstream;
+    let upstream = *reference.connectors[0].upstream;
     assert_eq!(upstream, crate::connector::Upstream::default());
 }
 

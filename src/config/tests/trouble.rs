@@ -1,5 +1,6 @@
 //! Keys about trouble: what is sent again, what one connector may take.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
@@ -15,7 +16,7 @@ fn with(line: &str) -> String {
 }
 
 fn connector(line: &str) -> Connector {
-    read(&with(line)).unwrap().connectors.remove(0)
+    Arc::unwrap_or_clone(read(&with(line)).unwrap().connectors.remove(0))
 }
 
 const REFUSED: &[(&str, &str)] = &[
@@ -151,15 +152,15 @@ fn a_connector_that_says_nothing_has_the_defaults() {
     let connector = connector("");
 
     assert!(!connector.warm && connector.upgrades.is_empty());
-    assert_eq!(connector.recovery, Recovery::default());
-    assert_eq!(connector.bulkhead, Bulkhead::default());
+    assert_eq!(*connector.recovery, Recovery::default());
+    assert_eq!(*connector.bulkhead, Bulkhead::default());
     assert_eq!(connector.scrub, Scrub::Fields);
 }
 
 #[test]
 fn what_says_that_a_token_expired_may_be_a_status_or_stand_in_a_body() {
     let said = connector("expired_on: { statuses: [], pointer: /error/code, equals: 190 }");
-    let sign = said.recovery.expired_on.body.unwrap();
+    let sign = said.recovery.expired_on.body.as_ref().unwrap();
     assert!(said.recovery.expired_on.statuses.is_empty());
     assert_eq!(
         (sign.pointer.as_str(), sign.equals.as_str()),
@@ -207,7 +208,8 @@ fn retries_are_off_until_they_are_asked_for() {
     );
     let said = connector("retry: { statuses: [503], attempts: 3, wait_max: 0s }")
         .recovery
-        .retry;
+        .retry
+        .clone();
     let retry = Retry {
         statuses: vec![StatusCode::SERVICE_UNAVAILABLE],
         attempts: 3,

@@ -241,13 +241,13 @@ fn assertion_of(oauth2: &mut OAuth2, audience: &str, lifetime: u64) {
     static CERTIFICATE: std::sync::OnceLock<ClientCertificate> = std::sync::OnceLock::new();
     oauth2.client_authentication = ClientAuthentication::PrivateKeyJwt {
         certificate: CERTIFICATE.get_or_init(|| self_signed("a.example")).clone(),
-        assertion: Assertion {
+        assertion: Box::new(Assertion {
             audience: audience.to_owned(),
             algorithm: SigningAlgorithm::Es256,
             typ: "JWT".to_owned(),
             key_id: None,
             lifetime: Duration::from_secs(lifetime),
-        },
+        }),
     };
 }
 

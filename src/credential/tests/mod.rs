@@ -7,8 +7,7 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::clock::Turned;
 use crate::connector::{
-    Bulkhead, ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, Recovery,
-    ResourceDomain, Scrub, Upstream,
+    ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, ResourceDomain, Scrub,
 };
 use crate::dial::{Lookup, Resolver};
 use crate::metrics::Metrics;
@@ -46,14 +45,14 @@ impl Stage {
         let turned = Turned::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
         let clock = Clock::turned(&turned);
         let settings = Settings {
-            tokens: Tokens {
+            tokens: Arc::new(Tokens {
                 renew_at_percent: 80,
                 retries_per_minute_max: 30,
                 wait: Duration::from_secs(2),
                 fetch: Duration::from_secs(10),
                 default_lifetime: Duration::from_secs(300),
                 entries_max: 1000,
-            },
+            }),
             policy: AddressPolicy::allowing(&["127.0.0.0/8".parse().expect("a range")]),
             anchors: TrustAnchors::system_and([pki.pem().as_str()]).expect("anchors"),
         };
@@ -185,17 +184,17 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         enabled: true,
         kind: Kind::Custom(Custom {
             resource_domain: ResourceDomain::parse("https://crm.example").expect("a domain"),
-            scheme: Scheme::OAuth2(Box::new(oauth2)),
+            scheme: Scheme::OAuth2(Arc::new(oauth2)),
         }),
         ca_bundle: None,
         cookies: Cookies::Drop,
         forwarded: Forwarded::Omit,
         warm: false,
-        recovery: Recovery::default(),
-        bulkhead: Bulkhead::default(),
+        recovery: Arc::default(),
+        bulkhead: Arc::default(),
         upgrades: Vec::new(),
         scrub: Scrub::default(),
-        upstream: Upstream::default(),
+        upstream: Arc::default(),
     }
 }
 

@@ -161,13 +161,13 @@ async fn an_assertion_is_the_only_authentication_and_its_key_stays_out_of_the_ha
     let oauth2 = OAuth2 {
         client_authentication: ClientAuthentication::PrivateKeyJwt {
             certificate,
-            assertion: Assertion {
+            assertion: Box::new(Assertion {
                 audience: "https://login.example".to_owned(),
                 algorithm: SigningAlgorithm::Es256,
                 typ: "JWT".to_owned(),
                 key_id: None,
                 lifetime: Duration::from_secs(60),
-            },
+            }),
         },
         ..stage.oauth2()
     };

@@ -77,14 +77,14 @@ impl Bench {
         let surroundings = Surroundings {
             runtime: runtime.clone(),
             clock,
-            tokens: Tokens {
+            tokens: Arc::new(Tokens {
                 wait: Duration::from_secs(2),
                 fetch: Duration::from_secs(10),
                 default_lifetime: Duration::from_secs(300),
                 renew_at_percent: 80,
                 retries_per_minute_max: 30,
                 entries_max: 10,
-            },
+            }),
             draw,
         };
         let url = HttpsUrl::parse("https://login.example/token").expect("a URL");
