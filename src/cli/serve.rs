@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use sd_notify::NotifyState;
 use tokio::runtime;
@@ -16,6 +17,10 @@ use super::watch::{POLL, Seen, Watch};
 use crate::config::{Config, ConfigError, Logs};
 use crate::gateway::{Environment, Gateway, StartError};
 use crate::logging::{self, Logging, LoggingError, with_sources};
+
+/// How long memory has to lie unused before it is given back: longer than the second for which the
+/// allocator expects it to be wanted again.
+const GIVE_BACK_AFTER: Duration = Duration::from_secs(2);
 
 /// Why the gateway did not start, or did not end as it should.
 #[derive(Debug, thiserror::Error)]
@@ -91,6 +96,7 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
         Arc::clone(&logging),
     );
     let watch = Watch::start(seen, POLL, reload).map_err(ServeError::System)?;
+    give_back();
     tell_systemd(&[NotifyState::Ready]);
     runtime.block_on(signals.until_told_to_end(|| watch.reload()));
     tell_systemd(&[NotifyState::Stopping]);
@@ -126,8 +132,18 @@ fn reload(
             }
         }
         tell_systemd(&[NotifyState::Ready]);
+        give_back();
         files.clone()
     }
+}
+
+/// Has the allocator give back what reading and publishing a configuration took, half as much as
+/// stays. It does so when a thread ends, with what has lain unused for a second by then; a gateway
+/// without much to do has no thread that ends.
+fn give_back() {
+    let ends_late = thread::Builder::new().name("attache-tidy".into());
+    // Without such a thread the memory is kept, and used again by the next reading.
+    let _tidy = ends_late.spawn(|| thread::sleep(GIVE_BACK_AFTER));
 }
 
 fn warn(config: &Config) {
