@@ -12,20 +12,22 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::config::{Config, ServerTls, Tokens, Trust};
-use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision, Scheme};
+use crate::config::{Config, Tokens, Trust};
+use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
 use crate::credential::{Credentials, Source};
 use crate::dial::AddressPolicy;
 use crate::directory::{
     ConnectorState, Directory, Entries, Entry, PoolId, Settings, Snapshot, Upstream,
 };
 use crate::metrics::{CertificateExpiry, Metrics};
+use crate::tls::TlsError;
 use crate::tls::client::TrustAnchors;
 use crate::tls::server::{Protocols, ServerIdentity};
-use crate::tls::{self, TlsError};
 
+mod expiries;
 mod ground;
 
+use expiries::{expiry, own_expiries, tell_expiries};
 use ground::{Basis, Ground};
 
 /// Turns configurations into what the data plane reads.
@@ -44,6 +46,8 @@ struct Published {
     tokens: Tokens,
     connectors_max: usize,
     system: TrustAnchors,
+    /// Those of the gateway's own certificates.
+    expiries: Vec<CertificateExpiry>,
     ground: Ground,
 }
 
@@ -96,7 +100,8 @@ impl Publisher {
         };
         let first = builder.build(&differences, &mut ground)?;
         credentials.warm(sources_to_warm(&first.made));
-        tell_expiries(&metrics, config);
+        let expiries = own_expiries(config);
+        tell_expiries(&metrics, &expiries, &config.connectors);
         Ok(Self {
             directory: Arc::new(Directory::new(Snapshot {
                 settings,
@@ -109,6 +114,7 @@ impl Publisher {
                 tokens: config.tokens,
                 connectors_max: config.metrics.connectors_max,
                 system,
+                expiries,
                 ground,
             }),
         })
@@ -137,27 +143,16 @@ impl Publisher {
         let differences = Differences::new(&previous, &config.connectors, reuse);
         let basis = basis.map(|next| std::mem::replace(&mut published.ground.basis, next));
         self.metrics.bound_series(config.metrics.connectors_max);
-        let builder = Builder {
-            credentials: &self.credentials,
-            metrics: &self.metrics,
-            previous: &previous,
-        };
-        let next = match builder.build(&differences, &mut published.ground) {
+        let next = match self.build(&mut published, &previous, &differences) {
             Ok(next) => next,
             Err(error) => {
                 if let Some(basis) = basis {
                     published.ground.basis = basis;
                 }
-                self.take_back(&published, &previous);
                 return Err(error);
             }
         };
-        self.directory.publish(Snapshot {
-            settings,
-            entries: next.entries.clone(),
-        });
-        let retired = self.let_go(&mut published.ground, &next);
-        self.credentials.warm(sources_to_warm(&next.made));
+        let retired = self.show(&mut published.ground, settings, &next);
         if published.tokens.entries_max != config.tokens.entries_max {
             let sources = next.entries.values().map(|entry| &entry.source);
             self.credentials.hold(config.tokens.entries_max, sources);
@@ -165,11 +160,69 @@ impl Publisher {
         if !differences.removed.is_empty() {
             self.metrics.retain(|id| next.entries.contains_key(id));
         }
-        tell_expiries(&self.metrics, config);
+        published.expiries = own_expiries(config);
+        tell_expiries(&self.metrics, &published.expiries, &config.connectors);
         published.trust = config.trust.clone();
         published.tokens = config.tokens;
         published.connectors_max = config.metrics.connectors_max;
         Ok(retired)
+    }
+
+    /// Publishes one connector, new or edited, and returns the pools that nothing leads to any more.
+    /// What it costs does not depend on how many there are, unless a certificate is involved, whose
+    /// expiries are told together.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`]; then the last publication stands as it was.
+    pub fn publish_one(&self, connector: &Arc<Connector>) -> Result<Vec<PoolId>, PublishError> {
+        let published = self.published.lock();
+        let mut published = published.unwrap_or_else(PoisonError::into_inner);
+        let snapshot = Snapshot::clone(&self.directory.current());
+        let differences = Differences {
+            built: vec![connector],
+            removed: Vec::new(),
+        };
+        let next = self.build(&mut published, &snapshot.entries, &differences)?;
+        let retired = self.show(&mut published.ground, snapshot.settings, &next);
+        let touched = next.made.iter().chain(&next.gone);
+        if touched
+            .into_iter()
+            .any(|one| expiry(&one.connector).is_some())
+        {
+            let connectors = next.entries.values().map(|one| &one.connector);
+            tell_expiries(&self.metrics, &published.expiries, connectors);
+        }
+        Ok(retired)
+    }
+
+    /// Builds what differs; if that fails, nothing is left of it.
+    fn build(
+        &self,
+        published: &mut Published,
+        previous: &Entries,
+        differences: &Differences<'_>,
+    ) -> Result<Next, PublishError> {
+        let builder = Builder {
+            credentials: &self.credentials,
+            metrics: &self.metrics,
+            previous,
+        };
+        builder
+            .build(differences, &mut published.ground)
+            .inspect_err(|_| self.take_back(published, previous))
+    }
+
+    /// Shows `next` to the data plane and lets go of what it replaces; returns the pools that
+    /// nothing leads to any more.
+    fn show(&self, ground: &mut Ground, settings: Arc<Settings>, next: &Next) -> Vec<PoolId> {
+        self.directory.publish(Snapshot {
+            settings,
+            entries: next.entries.clone(),
+        });
+        let retired = self.let_go(ground, next);
+        self.credentials.warm(sources_to_warm(&next.made));
+        retired
     }
 
     /// Lets go of what the entries held that `next` replaces; returns the pools that nothing leads
@@ -360,37 +413,6 @@ fn settings(config: &Config) -> Result<Settings, PublishError> {
         policy: AddressPolicy::allowing(&config.trust.allow_addresses),
         access: config.logs.access,
     })
-}
-
-/// Says when the certificates that the gateway shows end to be valid.
-fn tell_expiries(metrics: &Metrics, config: &Config) {
-    let expiry = |connector: &str, usage, pem: &str| {
-        tls::not_after(pem).map(|at| CertificateExpiry {
-            connector: connector.to_owned(),
-            usage,
-            at,
-        })
-    };
-    let own = |tls: &Option<ServerTls>, usage| {
-        let tls = tls.as_ref()?;
-        expiry("none", usage, &tls.certificate_pem)
-    };
-    let shown = config.connectors.iter().filter_map(|connector| {
-        let id = connector.id.as_str();
-        match connector.kind.scheme() {
-            Scheme::ClientCertificate(pair) => expiry(id, "resource", &pair.certificate_pem),
-            Scheme::OAuth2(oauth) => {
-                let pair = oauth.client_authentication.certificate()?;
-                expiry(id, "token", &pair.certificate_pem)
-            }
-            Scheme::None | Scheme::Basic(_) | Scheme::Header(_) => None,
-        }
-    });
-    let own = [
-        own(&config.tls, "listener"),
-        own(&config.admin.tls, "admin"),
-    ];
-    metrics.replace_certificates(own.into_iter().flatten().chain(shown));
 }
 
 #[cfg(test)]

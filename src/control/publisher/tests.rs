@@ -113,9 +113,14 @@ async fn a_pool_is_retired_by_the_last_that_leads_to_it_and_by_no_other() {
     assert_eq!(publisher.publish(&config(&text(&lines))).unwrap(), []);
     assert_eq!(publisher.pool_of("b"), (shared, false));
 
+    let last = Arc::clone(publisher.entries().get("b").unwrap());
     lines[1] = line("b", "two.example");
     let retired = publisher.publish(&config(&text(&lines))).unwrap();
     assert_eq!(retired, [shared]);
+    assert!(
+        last.upstream.retired.is_retired(),
+        "no connection goes back"
+    );
     assert_eq!(publisher.pool_of("a"), publisher.pool_of("b"));
 
     lines.push(line("c", "one.example"));
@@ -168,4 +173,37 @@ async fn a_publication_that_fails_leaves_pools_and_entries_as_they_were() {
     let only_a = config(&text(&[line("a", "one.example")]));
     let retired = publisher.publish(&only_a).unwrap();
     assert_eq!(retired, [before.get("b").unwrap().upstream.pool]);
+}
+
+#[tokio::test]
+async fn one_connector_that_is_published_by_itself_replaces_its_entry_alone() {
+    let publisher = publisher(&text(&many(1_000)));
+    let before = publisher.entries();
+    let (old_pool, _) = publisher.pool_of("c500");
+    let edited = config(&text(&[line("c500", "moved.example")]));
+
+    let retired = publisher.publish_one(&edited.connectors[0]).unwrap();
+
+    let after = publisher.entries();
+    assert_eq!(differing(&before, &after), ["c500"]);
+    assert_eq!(retired, [old_pool]);
+    assert_eq!(after.get("c500").unwrap().revision, Revision(2));
+    let added = config(&text(&[line("new", "new.example")]));
+    publisher.publish_one(&added.connectors[0]).unwrap();
+    assert_eq!(differing(&after, &publisher.entries()), ["new"]);
+}
+
+#[tokio::test]
+async fn one_connector_that_cannot_be_published_changes_nothing() {
+    let publisher = publisher(&text(&many(3)));
+    let before = publisher.entries();
+    let mut edited = config(&text(&[line("c1", "moved.example")]));
+    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    Arc::make_mut(&mut edited.connectors[0]).ca_bundle = Some(broken.into());
+
+    let refused = publisher.publish_one(&edited.connectors[0]);
+
+    assert!(matches!(refused, Err(PublishError::Connector { .. })));
+    assert_eq!(differing(&before, &publisher.entries()), [""; 0]);
+    assert!(!publisher.pool_of("c1").1);
 }
