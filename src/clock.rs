@@ -62,6 +62,12 @@ impl Clock {
     }
 }
 
+/// When `limit` will have passed in real time, which is what limits on sockets are told by whatever
+/// clock is shown.
+pub fn in_real_time(limit: Duration) -> tokio::time::Instant {
+    tokio::time::Instant::now() + limit
+}
+
 /// A date and time as RFC 3339 §5.6 writes it, in UTC, to the millisecond.
 pub fn rfc3339(at: SystemTime) -> impl Display {
     let at = jiff::Timestamp::try_from(at).unwrap_or_default();

@@ -57,6 +57,7 @@ pub(super) async fn open(
                 sender,
                 link: link(task),
                 gauge: Gauge::new(&entry.state, worker.index),
+                alarm: None,
             })))
         }
         Protocol::Http2 => {
@@ -136,6 +137,7 @@ pub(super) async fn open_alone(
         sender,
         link,
         gauge,
+        alarm: None,
     };
     Ok((Carrier::Http1(Box::new(http1)), bare))
 }

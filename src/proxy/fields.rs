@@ -61,19 +61,6 @@ impl Fields {
     pub(crate) fn has(self, field: Field) -> bool {
         self.0 & 1 << field as u8 != 0
     }
-
-    /// Whether any of them concerns one connection alone (RFC 9110 §7.6.1).
-    pub(crate) fn has_hop_by_hop(self) -> bool {
-        [
-            Field::Connection,
-            Field::Te,
-            Field::TransferEncoding,
-            Field::Upgrade,
-            Field::OtherHopByHop,
-        ]
-        .into_iter()
-        .any(|field| self.has(field))
-    }
 }
 
 #[cfg(test)]
@@ -81,7 +68,6 @@ mod tests {
     use http::HeaderValue;
 
     use super::*;
-    use crate::proxy::rewrite;
 
     #[test]
     fn what_a_head_has_is_found_and_nothing_else() {
@@ -95,24 +81,5 @@ mod tests {
 
         assert!(fields.has(Field::Via) && fields.has(Field::Te));
         assert!(!fields.has(Field::Connection) && !fields.has(Field::Cookie));
-    }
-
-    #[test]
-    fn every_hop_by_hop_field_is_seen() {
-        for name in [
-            "connection",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "transfer-encoding",
-            "upgrade",
-            "http2-settings",
-        ] {
-            let name = HeaderName::from_static(name);
-            assert!(rewrite::is_hop_by_hop(&name), "{name}");
-            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
-
-            assert!(Fields::of(&headers).has_hop_by_hop());
-        }
     }
 }

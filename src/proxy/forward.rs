@@ -7,7 +7,9 @@
 //! answer is its [`Standing`], which `errand` judges.
 
 use std::error::Error;
+use std::future::poll_fn;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use http::uri::{Parts, Scheme};
@@ -17,6 +19,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
 use super::ahead::Arriving;
+use super::alarm::Alarm;
 use super::authorize::Permit;
 use super::error::Refusal;
 use super::lease::Lease;
@@ -100,7 +103,9 @@ pub(crate) async fn forward(
         }
         let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
-        let sent = send(&mut lease, request, upload.as_deref(), limits).await;
+        let mut alarm = lease.take_alarm();
+        let sent = send(&mut lease, &mut alarm, request, upload.as_deref(), limits).await;
+        lease.give_alarm_back(alarm);
         let sent = sent.map_err(|silent| {
             lease.distrust();
             Failure::last(blame(upload.as_deref(), silent))
@@ -143,6 +148,7 @@ pub(crate) async fn forward(
 /// pauses in taking it are limited; the wait for the head begins when all of it is out.
 async fn send(
     lease: &mut Lease,
+    alarm: &mut Option<Alarm>,
     request: Request<Outbound>,
     upload: Option<&Upload>,
     limits: &Upstream,
@@ -167,8 +173,18 @@ async fn send(
         }
     }
     let limit = limits.response_head_timeout;
-    let sent = tokio::time::timeout(limit, sending).await;
-    sent.map_err(|_| Refusal::OriginSilent(limit))
+    let Some(alarm) = alarm else {
+        let sent = tokio::time::timeout(limit, sending).await;
+        return sent.map_err(|_| Refusal::OriginSilent(limit));
+    };
+    alarm.set(limit);
+    poll_fn(|cx| match sending.as_mut().poll(cx) {
+        Poll::Ready(sent) => Poll::Ready(Ok(sent)),
+        Poll::Pending => alarm
+            .poll_over(cx)
+            .map(|()| Err(Refusal::OriginSilent(limit))),
+    })
+    .await
 }
 
 fn not_connected(error: CheckoutError, entry: &Entry) -> Failure {

@@ -26,7 +26,7 @@ use super::meter::{Meter, Phase};
 
 /// Up to this many bytes are copied together rather than written as a vector: to the kernel, and to
 /// rustls, the way of a vector is the longer one.
-const SMALL_BYTES_MAX: usize = 1024;
+const SMALL_BYTES_MAX: usize = 512;
 
 /// How much is read at once of what ends a rest, in bytes.
 const PIECE_BYTES: usize = 4096;

@@ -16,6 +16,7 @@ use hyper::client::conn::{TrySendError, http1, http2};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+use super::alarm::Alarm;
 use super::io::Io;
 use super::meter::{Meter, Signal};
 use super::outbound::Outbound;
@@ -66,6 +67,8 @@ pub(super) struct Http1 {
     pub(super) link: Link,
     /// Counts it; one over HTTP/2 counts itself.
     pub(super) gauge: Gauge,
+    /// What limits the wait for an answer's head; gone while a request has it.
+    pub(super) alarm: Option<Alarm>,
 }
 
 impl Lease {
@@ -116,6 +119,20 @@ impl Lease {
         match &self.carrier {
             Some(Carrier::Http2(..)) => Protocol::Http2,
             Some(Carrier::Http1(_)) | None => Protocol::Http11,
+        }
+    }
+
+    /// The connection's own timer, which is to be given back; over HTTP/2 it has none.
+    pub(super) fn take_alarm(&mut self) -> Option<Alarm> {
+        match &mut self.carrier {
+            Some(Carrier::Http1(http1)) => Some(http1.alarm.take().unwrap_or_else(Alarm::new)),
+            Some(Carrier::Http2(..)) | None => None,
+        }
+    }
+
+    pub(super) fn give_alarm_back(&mut self, alarm: Option<Alarm>) {
+        if let Some(Carrier::Http1(http1)) = &mut self.carrier {
+            http1.alarm = alarm;
         }
     }
 

@@ -48,6 +48,7 @@ mod errand;
 mod expired;
 mod retry;
 mod forward;
+mod alarm;
 mod upgrade;
 mod ahead;
 mod io;
@@ -219,7 +220,7 @@ async fn carry(
 }
 
 /// Gets the credential that the permitted request is to carry.
-async fn obtain(permit: &Permit, observation: &Observation) -> Result<Obtained, Refusal> {
+async fn obtain(permit: &Permit, observation: &mut Observation) -> Result<Obtained, Refusal> {
     match permit.entry().source.obtain().await {
         Ok(obtained) => {
             if let Some(outcome) = obtained.cache {

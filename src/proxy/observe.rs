@@ -37,6 +37,8 @@ pub(crate) struct Observation {
     /// Kept only where a line may be written.
     path: Option<PathAndQuery>,
     started: Duration,
+    /// Whether the request had to wait since it began.
+    has_waited: bool,
     upstream_started: Option<Duration>,
     upstream_took: Option<Duration>,
     entry: Option<Arc<Entry>>,
@@ -71,6 +73,7 @@ impl Observation {
             method: flow.method.clone(),
             path: None,
             started,
+            has_waited: false,
             upstream_started: None,
             upstream_took: None,
             entry: None,
@@ -121,14 +124,21 @@ impl Observation {
     }
 
     /// A credential was at hand, or had to be waited for.
-    pub(crate) fn token(&self, outcome: CacheOutcome) {
+    pub(crate) fn token(&mut self, outcome: CacheOutcome) {
+        self.has_waited |= outcome != CacheOutcome::Hit;
         self.worker().counters().token_cache(outcome);
     }
 
-    /// The request is handed to the origin, at the time that is returned.
+    /// The request is handed to the origin, at the time that is returned. While nothing had to be
+    /// waited for, that is when it began.
     pub(crate) fn forwarding(&mut self) -> Duration {
-        let now = self.worker().clock().monotonic();
+        let now = match self.has_waited {
+            true => self.worker().clock().monotonic(),
+            false => self.started,
+        };
         self.upstream_started = Some(now);
+        // Another attempt begins later.
+        self.has_waited = true;
         now
     }
 

@@ -108,13 +108,8 @@ fn clean(headers: &mut HeaderMap, fields: Fields, connector: &Connector) {
             headers.remove(name);
         }
     }
-    if fields.has_hop_by_hop() {
-        let hop_by_hop: Vec<_> = headers
-            .keys()
-            .filter(|name| rewrite::is_hop_by_hop(name))
-            .cloned()
-            .collect();
-        for name in hop_by_hop {
+    for (field, name) in rewrite::HOP_BY_HOP {
+        if fields.has(field) {
             headers.remove(name);
         }
     }

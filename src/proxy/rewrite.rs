@@ -23,17 +23,27 @@ pub(crate) const CONNECTOR_ID: HeaderName = HeaderName::from_static("connector-i
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Fields that concern one connection only (RFC 9110 §7.6.1), whether `Connection` names them or
-/// not. `TE` is said anew by [`say_te`].
-pub(crate) fn is_hop_by_hop(name: &HeaderName) -> bool {
+/// not, and what is known of a head that has them. `TE` is said anew by [`say_te`].
+pub(crate) const HOP_BY_HOP: [(Field, &str); 7] = [
+    (Field::Connection, "connection"),
+    (Field::OtherHopByHop, "http2-settings"),
+    (Field::OtherHopByHop, "keep-alive"),
+    (Field::OtherHopByHop, "proxy-connection"),
+    (Field::Te, "te"),
+    (Field::TransferEncoding, "transfer-encoding"),
+    (Field::Upgrade, "upgrade"),
+];
+
+fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"
+            | "http2-settings"
             | "keep-alive"
             | "proxy-connection"
             | "te"
             | "transfer-encoding"
             | "upgrade"
-            | "http2-settings"
     )
 }
 
@@ -51,13 +61,18 @@ pub(crate) fn is_unfit_for_trailer(name: &HeaderName) -> bool {
         || *name == header::LOCATION
 }
 
-/// The names that all `Connection` lines list (RFC 9110 §7.6.1).
+/// The fields that all `Connection` lines name (RFC 9110 §7.6.1), but for the two words that nearly
+/// all of them consist of: `close` is no field, and `keep-alive` never travels.
 pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(header::CONNECTION)
         .iter()
         .flat_map(|line| line.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|option| HeaderName::from_bytes(option.trim_ascii()).ok())
+        .map(<[u8]>::trim_ascii)
+        .filter(|option| {
+            !option.eq_ignore_ascii_case(b"close") && !option.eq_ignore_ascii_case(b"keep-alive")
+        })
+        .filter_map(|option| HeaderName::from_bytes(option).ok())
         .collect()
 }
 
@@ -299,6 +314,18 @@ mod tests {
     }
 
     #[test]
+    fn every_hop_by_hop_field_is_known_by_its_name_and_in_a_head() {
+        for (field, name) in HOP_BY_HOP {
+            let name = HeaderName::from_static(name);
+            assert!(is_hop_by_hop(&name), "{name}");
+            let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("x"))]);
+
+            assert!(Fields::of(&headers).has(field));
+        }
+        assert!(!is_hop_by_hop(&header::ACCEPT));
+    }
+
+    #[test]
     fn every_line_of_connection_is_read() {
         let mut headers = HeaderMap::new();
         headers.append(header::CONNECTION, HeaderValue::from_static("close, X-A"));
@@ -310,7 +337,7 @@ mod tests {
 
         let named = connection_options(&headers);
 
-        assert_eq!(named, ["close", "x-a", "x-b"]);
+        assert_eq!(named, ["x-a", "x-b"]);
     }
 
     #[test]
