@@ -15,9 +15,7 @@ use super::tally::{Expected, Tally};
 use super::target::Target;
 use super::{Client, Pace};
 
-/// How long answers are waited for when the run is over.
-const GRACE: Duration = Duration::from_secs(2);
-/// The same where the run was cut short.
+/// How long answers are waited for where the run was cut short.
 const CUT_SHORT_GRACE: Duration = Duration::from_millis(500);
 /// How long a client that got no answer keeps still, lest it does nothing but try.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -32,6 +30,9 @@ pub(crate) struct Orders {
     pub(crate) expected: Expected,
     /// How long each answer may take.
     pub(crate) timeout: Option<Duration>,
+    /// How long they are waited for before the clock starts and when the run is over, unless they
+    /// may take less or more.
+    pub(crate) grace: Duration,
     /// Over how long connections are opened, one after the other.
     pub(crate) ramp: Duration,
 }
@@ -41,6 +42,7 @@ pub(crate) struct Orders {
 pub(crate) struct Crew {
     members: Vec<Member>,
     timeout: Option<Duration>,
+    grace: Duration,
     expected: Expected,
 }
 
@@ -105,7 +107,7 @@ impl Crew {
         let mut opening = JoinSet::new();
         for (place, mut member) in members.drain(..).enumerate() {
             let turn = begin + orders.ramp.mul_f64(place as f64 / total as f64);
-            let within = orders.timeout.unwrap_or(GRACE);
+            let within = orders.timeout.unwrap_or(orders.grace);
             opening.spawn(async move {
                 sleep_until(turn).await;
                 let sent = Instant::now();
@@ -129,6 +131,7 @@ impl Crew {
         let crew = Self {
             members: opened.into_iter().map(|(_, member)| member).collect(),
             timeout: orders.timeout,
+            grace: orders.grace,
             expected: orders.expected,
         };
         Ok((crew, warm))
@@ -151,7 +154,7 @@ impl Crew {
             clients.spawn(work(member, self.timeout, watch.clone()));
         }
         let ticker = pacer.tick();
-        let within = self.timeout.unwrap_or(GRACE);
+        let within = self.timeout.unwrap_or(self.grace);
         let ending = {
             let watch = watch.clone();
             async move {

@@ -161,6 +161,7 @@ impl Options {
             connections: self.connections(),
             expected: Expected::NoError,
             timeout: Some(self.timeout),
+            grace: self.timeout,
             ramp: self.ramp,
         })
     }
