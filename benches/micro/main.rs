@@ -1,7 +1,7 @@
 //! Single rooms of a request's way, timed: `cargo bench --bench micro`, or with a part of a name
 //! behind it only those (`-- resolve`). benches/README.md says how it is to be read.
 //!
-//! What these cost together is a twentieth of a request's walk: they say where in it time goes, and
+//! What these cost together is a small part of a request's walk: they say where in it time goes, and
 //! whether it grows with the number of connectors. What a change costs the walk as a whole,
 //! `cargo bench --bench instructions` says, on a noisy machine too.
 
