@@ -28,8 +28,11 @@ use super::meter::{Meter, Phase};
 /// rustls, the way of a vector is the longer one.
 const SMALL_BYTES_MAX: usize = 512;
 
-/// How much is read at once of what ends a rest, in bytes.
+/// How much is read at once of what ends a rest, and what an answer is at least that is read on, in
+/// bytes.
 const PIECE_BYTES: usize = 4096;
+/// How much of an answer is read at once, in bytes.
+const BULK_BYTES_MAX: usize = 64 * 1024;
 
 /// A socket that keeps its [`Meter`].
 #[derive(Debug)]
@@ -39,6 +42,8 @@ pub(crate) struct Io<S> {
     replay: Bytes,
     meter: Arc<Meter>,
     stream_ended: bool,
+    /// How the stream broke, behind what was read of it.
+    broken: Option<io::Error>,
     peer: Peer,
     /// What is written instead of hyper's own words.
     own_words: Bytes,
@@ -66,6 +71,7 @@ impl<S> Io<S> {
             replay,
             meter,
             stream_ended: false,
+            broken: None,
             peer: Peer::Other,
             own_words: Bytes::new(),
             linger: None,
@@ -138,6 +144,24 @@ impl<S> Io<S> {
         replaced
     }
 
+    /// Reads more of a large answer while it is there: TLS gives a record at a time, and what is
+    /// read at once is written at once.
+    fn read_on(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>, mut before: usize)
+    where
+        S: AsyncRead + Unpin,
+    {
+        let room = BULK_BYTES_MAX.min(buf.filled().len() + buf.remaining());
+        while buf.filled().len() - before >= PIECE_BYTES && buf.filled().len() < room {
+            before = buf.filled().len();
+            match Pin::new(&mut self.stream).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) => self.stream_ended = buf.filled().len() == before,
+                // It is told when what came before it was taken.
+                Poll::Ready(Err(error)) => self.broken = Some(error),
+                Poll::Pending => {}
+            }
+        }
+    }
+
     fn read_some(&self, count: usize) {
         let count = u64::try_from(count).unwrap_or(u64::MAX);
         self.meter.bytes_read.fetch_add(count, Ordering::AcqRel);
@@ -200,9 +224,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
         }
         let before = buf.filled().len();
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Err(error));
+        }
         if !self.stream_ended {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             self.stream_ended = buf.filled().len() == before && buf.remaining() > 0;
+            if matches!(self.peer, Peer::Http1Origin) {
+                self.read_on(cx, buf, before);
+            }
         }
         if self.stream_ended {
             // HTTP/2 has no half-closed connections (RFC 9113 §5.1 closes streams, not these).
