@@ -33,10 +33,6 @@ mod origin;
     reason = "the scenarios that use the rest are not there yet"
 )]
 mod peers;
-#[allow(
-    dead_code,
-    reason = "the scenarios that use the rest are not there yet"
-)]
 mod processors;
 mod report;
 mod rounds;
@@ -45,6 +41,7 @@ mod rounds;
     reason = "the scenarios that use the rest are not there yet"
 )]
 mod running;
+mod scenarios;
 #[allow(
     dead_code,
     reason = "the scenarios that use the rest are not there yet"
@@ -62,6 +59,7 @@ use machine::Machine;
 use peers::{AttacheExtra, Contender, Kind};
 use processors::Processors;
 use rounds::Lane;
+use scenarios::Length;
 use stage::Stage;
 
 /// Attaché's variants, which take part in the main load.
@@ -122,17 +120,24 @@ fn measure(arguments: &Arguments) {
     eprintln!("{}", processors.described());
     let stage = Stage::start(&processors);
     let wanted = |kind: &Kind| *kind == Kind::Attache || arguments.wants_peer(kind.word());
-    let contenders: Vec<_> = Kind::ALL
-        .into_iter()
-        .filter(wanted)
-        .filter_map(|kind| peers::start(kind, &stage, plan.threads, &AttacheExtra::default()))
+    let peers: Vec<_> = Kind::ALL.into_iter().filter(wanted).collect();
+    let contenders: Vec<_> = peers
+        .iter()
+        .filter_map(|kind| peers::start(*kind, &stage, plan.threads, &AttacheExtra::default()))
         .collect();
-    let results = Results {
+    let mut results = Results {
         versions: contenders.iter().map(Version::of).collect(),
         tables: tables(arguments, &stage, &contenders, &plan),
         findings: Vec::new(),
     };
     drop(contenders);
+    if arguments.wants(scenarios::WORD) {
+        let length = match arguments.quick {
+            true => Length::Quick,
+            false => Length::Full,
+        };
+        results.findings = scenarios::run_all(&stage, length, &peers);
+    }
     report::show(&results, &machine, &plan);
 }
 

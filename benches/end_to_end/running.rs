@@ -15,6 +15,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// A running process; it and those it started have ended when this is dropped.
 pub(crate) struct Running {
     pub(crate) child: Child,
+    /// When it was started.
+    pub(crate) since: Instant,
     log: PathBuf,
 }
 
@@ -22,24 +24,26 @@ impl Running {
     /// Starts `command`. What it says goes to `log`.
     pub(crate) fn start(command: &mut Command, log: PathBuf) -> Self {
         let file = File::create(&log).unwrap();
+        let since = Instant::now();
         let child = command
             .stdin(Stdio::null())
             .stdout(file.try_clone().unwrap())
             .stderr(file)
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Self { child, log }
+        Self { child, since, log }
     }
 
     /// Starts `command` with its standard input and output piped.
     pub(crate) fn start_piped(command: &mut Command, log: PathBuf) -> Self {
+        let since = Instant::now();
         let child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(File::create(&log).unwrap())
             .spawn()
             .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
-        Self { child, log }
+        Self { child, since, log }
     }
 
     pub(crate) fn pid(&self) -> u32 {

@@ -27,7 +27,7 @@ use crate::stage::Stage;
 
 /// How long a contender may take until it answers its first request.
 const START: Duration = Duration::from_secs(20);
-const ASK_AGAIN: Duration = Duration::from_millis(20);
+const ASK_AGAIN: Duration = Duration::from_millis(2);
 /// Before the origin's own paths, to choose the origin.
 const PREFIX: &str = "/o";
 
@@ -96,6 +96,8 @@ pub(crate) struct Contender {
     pub(crate) kind: Kind,
     pub(crate) name: String,
     pub(crate) version: String,
+    /// From its start to its first answer from the origin.
+    pub(crate) start: Duration,
     /// All processes whose processor time counts.
     pub(crate) pids: Vec<u32>,
     pub(crate) targets: Targets,
@@ -149,6 +151,7 @@ impl Started {
             kind,
             name: kind.name().to_owned(),
             version: self.version,
+            start: self.running.since.elapsed(),
             pids: self.running.family(),
             targets: self.targets,
             admin: self.admin,
