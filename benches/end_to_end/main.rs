@@ -28,28 +28,18 @@ mod load;
 mod loads;
 mod machine;
 mod origin;
-#[allow(
-    dead_code,
-    reason = "the scenarios that use the rest are not there yet"
-)]
 mod peers;
 mod processors;
 mod report;
 mod rounds;
-#[allow(
-    dead_code,
-    reason = "the scenarios that use the rest are not there yet"
-)]
 mod running;
 mod scenarios;
-#[allow(
-    dead_code,
-    reason = "the scenarios that use the rest are not there yet"
-)]
 mod stage;
 
 use std::env;
 use std::process::ExitCode;
+
+use mimalloc::MiMalloc;
 
 use arguments::Arguments;
 use figures::{Plan, Results, Table, Version, names};
@@ -59,8 +49,12 @@ use machine::Machine;
 use peers::{AttacheExtra, Contender, Kind};
 use processors::Processors;
 use rounds::Lane;
-use scenarios::Length;
+use scenarios::{Length, published};
 use stage::Stage;
+
+/// The program's own: a scenario makes a gateway of the library's rooms.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// Attaché's variants, which take part in the main load.
 const WITH_TOKEN: &str = "Attaché, token from the cache";
@@ -75,6 +69,12 @@ fn main() -> ExitCode {
         && word == origin::WORD
     {
         origin::run(arguments);
+        return ExitCode::SUCCESS;
+    }
+    if let [_, word, arguments @ ..] = words.as_slice()
+        && word == published::WORD
+    {
+        published::run(arguments);
         return ExitCode::SUCCESS;
     }
     if let Some(code) = load::against::run_from_words(env::args_os()) {

@@ -1,7 +1,6 @@
 //! Attaché as it comes: release build, default features, metrics on, every limit at its default.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use super::{PREFIX, Started, Targets, target};
@@ -40,7 +39,6 @@ pub(super) fn start(stage: &Stage, threads: usize, extra: &AttacheExtra) -> Star
             http2_origin: Some(target(port, "/h2")),
             token: Some(target(port, "/token")),
         },
-        admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, admin))),
     }
 }
 

@@ -45,7 +45,6 @@ pub(super) fn start(stage: &Stage, threads: usize) -> Option<Started> {
             http2_origin: Some(target(port, "/h2/o")),
             token: None,
         },
-        admin: None,
     })
 }
 

@@ -59,6 +59,5 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
                 token: None,
             },
         },
-        admin: None,
     })
 }

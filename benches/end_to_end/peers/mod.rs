@@ -101,8 +101,6 @@ pub(crate) struct Contender {
     /// All processes whose processor time counts.
     pub(crate) pids: Vec<u32>,
     pub(crate) targets: Targets,
-    /// Where Attaché's metrics are.
-    pub(crate) admin: Option<SocketAddr>,
     running: Running,
 }
 
@@ -128,7 +126,6 @@ struct Started {
     version: String,
     running: Running,
     targets: Targets,
-    admin: Option<SocketAddr>,
 }
 
 impl Started {
@@ -154,7 +151,6 @@ impl Started {
             start: self.running.since.elapsed(),
             pids: self.running.family(),
             targets: self.targets,
-            admin: self.admin,
             running: self.running,
         })
     }

@@ -74,7 +74,6 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
             http2_origin: None,
             token: None,
         },
-        admin: None,
     })
 }
 

@@ -8,11 +8,18 @@
 //! |---|---|
 //! | `idle` | memory of client connections that wait |
 //! | `connectors` | start and memory with many connectors |
+//! | `change` · `published` | one connector among many is changed |
+//! | `handshakes` | requests that pay for a TLS handshake where they are few |
+//! | `expiry` | tokens that expire under load |
 //! | `caller` | one connection, asked by hand |
 
 mod caller;
+mod change;
 mod connectors;
+mod expiry;
+mod handshakes;
 mod idle;
+pub(crate) mod published;
 
 use std::process::Command;
 use std::sync::Mutex;
@@ -20,6 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::figures::{Finding, Spread};
+use crate::load::{Client, Exchange, Load, Outcome, Pace};
 use crate::peers::{self, AttacheExtra, Contender, Kind};
 use crate::processors::Usage;
 use crate::stage::Stage;
@@ -41,16 +49,31 @@ struct Scenario {
 }
 
 /// In the order they are played.
-const ALL: [Scenario; 2] = [
+const ALL: [Scenario; 5] = [
     Scenario {
         name: "idle client connections",
-        time: Duration::from_secs(150),
+        time: Duration::from_secs(100),
         play: idle::play,
     },
     Scenario {
         name: "many connectors",
-        time: Duration::from_secs(90),
+        time: Duration::from_secs(60),
         play: connectors::play,
+    },
+    Scenario {
+        name: "a connector changed among many",
+        time: Duration::from_secs(120),
+        play: change::play,
+    },
+    Scenario {
+        name: "handshakes at low rate",
+        time: Duration::from_secs(90),
+        play: handshakes::play,
+    },
+    Scenario {
+        name: "token expiry under load",
+        time: Duration::from_secs(45),
+        play: expiry::play,
     },
 ];
 
@@ -180,6 +203,23 @@ fn grouped(number: usize) -> String {
     match (number / 1000, number % 1000) {
         (0, units) => units.to_string(),
         (thousands, units) => format!("{thousands},{units:03}"),
+    }
+}
+
+/// The 99th percentile, in milliseconds.
+fn p99(outcome: &Outcome) -> f64 {
+    outcome.latencies.value_at_percentile(99.0) as f64 / 1e6
+}
+
+/// GET of 100 bytes, one after the other.
+fn small_get(connections: usize) -> Load {
+    Load {
+        name: WORD,
+        title: "GET of 100 bytes",
+        exchange: Exchange::Get { answer_bytes: 100 },
+        client: Client::KeptAlive,
+        connections,
+        pace: Pace::Closed,
     }
 }
 

@@ -1,0 +1,61 @@
+//! Tokens that expire under load: whether a flow notices.
+
+use std::time::Duration;
+
+use super::{Scene, finding, grouped, p99, small_get};
+use crate::load::{self, Outcome, Target};
+use crate::peers::{AttacheExtra, Contender};
+
+const NAME: &str = "token expiry under load";
+const SHORT: Duration = Duration::from_secs(2);
+/// Longer than any run.
+const LONG: Duration = Duration::from_secs(3600);
+const CONNECTIONS: usize = 64;
+
+pub(super) fn play(scene: &Scene<'_>) {
+    let lasts = scene.pick(Duration::from_secs(10), SHORT);
+    let (stage, load) = (scene.stage, small_get(CONNECTIONS));
+    let run = |target: &Target, lasts| {
+        scene.in_time();
+        load::run(&load, target, lasts)
+    };
+    stage.set_token_lifetime(LONG);
+    let steady = scene.start(&AttacheExtra::default());
+    let steady = token_target(&steady)
+        .map(|target| (steady, target))
+        .unwrap();
+    // It holds its token from here on.
+    let before = run(&steady.1, lasts / 2);
+    stage.set_token_lifetime(SHORT);
+    let renewing = scene.start(&AttacheExtra::default());
+    let tokens = stage.token_requests();
+    let outcome = run(&token_target(&renewing).unwrap(), lasts);
+    let tokens = stage.token_requests() - tokens;
+    stage.set_token_lifetime(LONG);
+    let after = run(&steady.1, lasts / 2);
+    tell(scene, &outcome, tokens);
+    let beside = (p99(&before) + p99(&after)) / 2.0;
+    let ratio = p99(&outcome) / beside;
+    let halves = format!(
+        "{:.2} ms; with a token that lasts {:.2} and {:.2} ms",
+        p99(&outcome),
+        p99(&before),
+        p99(&after)
+    );
+    scene.found(finding(NAME, "p99 beside a token that lasts", ratio, "×").beside(halves));
+}
+
+fn tell(scene: &Scene<'_>, outcome: &Outcome, tokens: u64) {
+    let all = outcome.requests + outcome.failures;
+    let told = outcome.told.join("; ");
+    let colon = if told.is_empty() { "" } else { ": " };
+    let beside = format!("of {}{colon}{told}", grouped(all as usize));
+    let failed = outcome.failures as f64;
+    scene.found(finding(NAME, "failed requests", failed, "").beside(beside));
+    let beside = format!("in {:.0} s, of {SHORT:?} each", outcome.took.as_secs_f64());
+    scene.found(finding(NAME, "token requests", tokens as f64, "").beside(beside));
+}
+
+fn token_target(contender: &Contender) -> Option<Target> {
+    contender.targets.token.clone()
+}
