@@ -15,6 +15,7 @@ const CONNECTIONS: usize = 64;
 pub(super) fn play(scene: &Scene<'_>) {
     let lasts = scene.pick(Duration::from_secs(10), SHORT);
     let (stage, load) = (scene.stage, small_get(CONNECTIONS));
+    let beside = scene.pick(lasts / 2, lasts / 4);
     let run = |target: &Target, lasts| {
         scene.in_time();
         load::run(&load, target, lasts)
@@ -25,14 +26,14 @@ pub(super) fn play(scene: &Scene<'_>) {
         .map(|target| (steady, target))
         .unwrap();
     // It holds its token from here on.
-    let before = run(&steady.1, lasts / 2);
+    let before = run(&steady.1, beside);
     stage.set_token_lifetime(SHORT);
     let renewing = scene.start(&AttacheExtra::default());
     let tokens = stage.token_requests();
     let outcome = run(&token_target(&renewing).unwrap(), lasts);
     let tokens = stage.token_requests() - tokens;
     stage.set_token_lifetime(LONG);
-    let after = run(&steady.1, lasts / 2);
+    let after = run(&steady.1, beside);
     tell(scene, &outcome, tokens);
     let beside = (p99(&before) + p99(&after)) / 2.0;
     let ratio = p99(&outcome) / beside;

@@ -1,9 +1,9 @@
 //! Which share of requests pays for a TLS handshake with the origin where requests are few and
 //! workers many.
 //!
-//! Requests come over connections that wait with all workers, a different one each time. Before
-//! they are counted each has carried one request, one after the other, so that the pool is warm,
-//! and as small as it can be: a worker that did not ask its neighbours would find nothing.
+//! Requests come over connections that wait with all workers, a different one each time. The pool is
+//! warm, and as small as it can be: it has the one connection that carried the request by which the
+//! gateway was found to be up. A worker that did not ask its neighbours would find nothing.
 
 use std::sync::{Mutex, PoisonError};
 use std::thread;
@@ -19,7 +19,7 @@ use crate::stage::Stage;
 const NAME: &str = "handshakes at low rate";
 const WORKERS: [usize; 4] = [1, 2, 8, 16];
 /// What the goal is about: so many workers, a request each five seconds, for a minute. No
-/// connection of the pool is used twice within its idle time, unless workers share them.
+/// worker is asked twice within the time for which a connection to the origin may be idle.
 const GOAL_WORKERS: usize = 16;
 const GOAL_INTERVAL: Duration = Duration::from_secs(5);
 const GOAL_REQUESTS: usize = 12;
@@ -43,33 +43,39 @@ pub(super) fn play(scene: &Scene<'_>) {
     }
     let high = Mutex::new(());
     thread::scope(|scope| {
-        scope.spawn(|| lowest(scene));
-        for workers in WORKERS {
-            let high = &high;
-            scope.spawn(move || low_to_high(scene, workers, high));
+        let lowest = scope.spawn(|| vec![lowest(scene)]);
+        let high = &high;
+        let others = WORKERS.map(|workers| scope.spawn(move || low_to_high(scene, workers, high)));
+        // Told in this order, whoever is ready first.
+        for played in [lowest].into_iter().chain(others) {
+            let findings = played.join().unwrap_or_default();
+            findings.into_iter().for_each(|one| scene.found(one));
         }
     });
 }
 
-fn lowest(scene: &Scene<'_>) {
+fn lowest(scene: &Scene<'_>) -> Finding {
     let (stage, contender) = start(scene, GOAL_WORKERS);
     let target = &contender.targets.http1_origin;
-    let counted = by_hand(scene, &stage, target, GOAL_INTERVAL, GOAL_REQUESTS);
-    scene.found(counted.finding(&format!("{GOAL_WORKERS} workers, warm pool")));
+    let mut clients = Clients::of(target);
+    let counted = clients.ask(scene, &stage, GOAL_INTERVAL, GOAL_REQUESTS);
+    counted.finding(&format!("{GOAL_WORKERS} workers, warm pool"))
 }
 
 /// At each rate in turn; `high` sees to it that only one of all gateways has much to do.
-fn low_to_high(scene: &Scene<'_>, workers: usize, high: &Mutex<()>) {
+fn low_to_high(scene: &Scene<'_>, workers: usize, high: &Mutex<()>) -> Vec<Finding> {
     let (stage, contender) = start(scene, workers);
     let target = &contender.targets.http1_origin;
+    let mut clients = Clients::of(target);
     let of = match workers {
         1 => "1 worker".to_owned(),
         _ => format!("{workers} workers"),
     };
+    let mut findings = Vec::new();
     for (per_second, requests) in LOW {
         let interval = Duration::from_secs(1) / per_second;
-        let counted = by_hand(scene, &stage, target, interval, requests);
-        scene.found(counted.finding(&format!("{per_second} a second, {of}")));
+        let counted = clients.ask(scene, &stage, interval, requests);
+        findings.push(counted.finding(&format!("{per_second} a second, {of}")));
     }
     let _alone = high.lock().unwrap_or_else(PoisonError::into_inner);
     let (per_second, lasts) = HIGH;
@@ -82,7 +88,8 @@ fn low_to_high(scene: &Scene<'_>, workers: usize, high: &Mutex<()>) {
         handshakes: stage.origin_handshakes() - before,
     };
     let per_second = grouped(per_second as usize);
-    scene.found(counted.finding(&format!("{per_second} a second, {of}")));
+    findings.push(counted.finding(&format!("{per_second} a second, {of}")));
+    findings
 }
 
 /// Each gateway has an origin to itself, which counts for it.
@@ -96,30 +103,43 @@ fn start(scene: &Scene<'_>, workers: usize) -> (Stage, Contender) {
     (stage, contender)
 }
 
-fn by_hand(
-    scene: &Scene<'_>,
-    stage: &Stage,
-    target: &Target,
-    interval: Duration,
-    requests: usize,
-) -> Counted {
-    let mut callers: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let mut caller = Caller::connect(target).unwrap();
-            caller.ask_well().unwrap();
-            caller
-        })
-        .collect();
-    let (before, begin) = (stage.origin_handshakes(), Instant::now());
-    for number in 0..requests {
-        scene.in_time();
-        let due = begin + interval * (number as u32 + 1);
-        thread::sleep(due.saturating_duration_since(Instant::now()));
-        callers[number % CLIENTS].ask_well().unwrap();
+/// Connections that are asked in turn; they are opened as their first turn comes, lest they wait
+/// for it too long. The gateway gives each to a worker that has fewest.
+struct Clients<'a> {
+    target: &'a Target,
+    open: Vec<Caller>,
+}
+
+impl<'a> Clients<'a> {
+    fn of(target: &'a Target) -> Self {
+        Self {
+            target,
+            open: Vec::new(),
+        }
     }
-    Counted {
-        requests: requests as u64,
-        handshakes: stage.origin_handshakes() - before,
+
+    fn ask(
+        &mut self,
+        scene: &Scene<'_>,
+        stage: &Stage,
+        interval: Duration,
+        requests: usize,
+    ) -> Counted {
+        let (before, begin) = (stage.origin_handshakes(), Instant::now());
+        for number in 0..requests {
+            scene.in_time();
+            let due = begin + interval * (number as u32 + 1);
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let turn = number % CLIENTS;
+            if turn == self.open.len() {
+                self.open.push(Caller::connect(self.target).unwrap());
+            }
+            self.open[turn].ask_well().unwrap();
+        }
+        Counted {
+            requests: requests as u64,
+            handshakes: stage.origin_handshakes() - before,
+        }
     }
 }
 

@@ -70,8 +70,8 @@ fn look(scene: &Scene<'_>, contender: &Contender, done: Done) {
     for _ in 0..BEFORE {
         Caller::connect(target).unwrap().ask_well().unwrap();
     }
-    let (still, longest) = done.patience();
-    let still = scene.pick(still, Duration::from_millis(750));
+    let short = (Duration::from_millis(500), Duration::from_secs(2));
+    let (still, longest) = scene.pick(done.patience(), short);
     let before = scene.settled(contender, still, longest);
     let wanted = scene.pick(CONNECTIONS, QUICK_CONNECTIONS);
     let callers = match gather(scene, target, done, wanted.min(room(contender.kind))) {
