@@ -7,7 +7,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::{SocketAddr, TcpStream as StdStream};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -45,18 +45,16 @@ const SEND_BUFFER_BYTES_MAX: usize = 256 * 1024;
 /// The smallest buffer hyper accepts, in bytes.
 const BUFFER_BYTES_MIN: usize = 8192;
 
-/// One client connection, from its first byte to its last; `None` if it cannot even be set up, which
-/// is the client's loss alone, and not an error of ours.
+/// One client connection, from its first byte to its last.
 ///
 /// Until the first byte, the task holds the socket and what the sweep needs, and nothing else: each
 /// later stage is boxed, for a task is as large as its largest. No `async fn`, which would hold its
 /// arguments twice.
 pub(super) fn converse(
     worker: &Arc<Worker>,
-    socket: StdStream,
+    socket: TcpStream,
     open: Open,
-) -> Option<impl Future<Output = ()> + Send + use<>> {
-    let socket = prepare(socket).ok()?;
+) -> impl Future<Output = ()> + Send + use<> {
     let settings = Arc::clone(&worker.directory().current().settings);
     // The sweep may have looked long ago, by the clock: a new client's time begins now.
     worker.tick.set(worker.clock().monotonic());
@@ -71,7 +69,7 @@ pub(super) fn converse(
         settings,
         meter,
     };
-    Some(async move {
+    async move {
         let spoken = poll_fn(|cx| socket.poll_read_ready(cx));
         if while_patient(&conversation.meter, spoken).await.is_err() {
             return;
@@ -82,7 +80,7 @@ pub(super) fn converse(
             served.await;
         }
         drop((watched, open));
-    })
+    }
 }
 
 /// What a client connection is served with.
@@ -211,11 +209,6 @@ fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer
     }
 }
 
-fn prepare(socket: StdStream) -> io::Result<TcpStream> {
-    socket.set_nodelay(true)?;
-    TcpStream::from_std(socket)
-}
-
 fn patience(timeouts: &Timeouts) -> Patience {
     Patience {
         handshake: timeouts.handshake,
@@ -332,7 +325,7 @@ where
 mod tests {
     use super::*;
 
-    fn bytes_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> Option<F>) -> usize {
+    fn bytes_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
         size_of::<F>()
     }
 

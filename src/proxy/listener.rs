@@ -1,16 +1,21 @@
-//! The acceptor: one thread that hands each new connection to the worker with the least to do.
+//! The acceptor: hands each new connection to the worker with the least to do.
+//!
+//! Among several workers it is a thread of its own. A worker that is the only one accepts itself:
+//! there is nothing to choose, and handing over costs two threads a wake-up each.
 
 use std::io;
-use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::net::TcpListener as StdListener;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::net::TcpListener;
+use tokio::io::Interest;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, mpsc, watch};
 
 use super::worker::{Message, Open, Worker};
 use crate::directory::Directory;
+use socket2::SockRef;
 
 /// How long accepting pauses when the system has no more sockets to give.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(100);
@@ -57,13 +62,20 @@ impl ClientSlots {
             let freed = self.freed.notified();
             tokio::pin!(freed);
             freed.as_mut().enable();
-            let connections_max = directory.current().settings.limits.connections_max;
-            if self.open.load(Ordering::Acquire) < connections_max {
-                self.open.fetch_add(1, Ordering::AcqRel);
-                return ClientSlot(Arc::clone(self));
+            if let Some(slot) = self.try_take(directory) {
+                return slot;
             }
             freed.await;
         }
+    }
+
+    fn try_take(self: &Arc<Self>, directory: &Directory) -> Option<ClientSlot> {
+        let connections_max = directory.current().settings.limits.connections_max;
+        if self.open.load(Ordering::Acquire) >= connections_max {
+            return None;
+        }
+        self.open.fetch_add(1, Ordering::AcqRel);
+        Some(ClientSlot(Arc::clone(self)))
     }
 
     /// Blocks until no connection is open and no listener brings another, or `limit` has passed.
@@ -106,28 +118,33 @@ pub(crate) struct Mailbox {
     pub(crate) messages: mpsc::UnboundedSender<Message>,
 }
 
+/// Who takes up what is accepted.
+#[derive(Clone, Debug)]
+pub(crate) enum Takers {
+    /// The only worker, on its own thread.
+    Alone(Arc<Worker>),
+    /// The worker with the least to do.
+    Several(Arc<[Mailbox]>),
+}
+
 /// Accepts on `listener` what `intake` says.
 pub(crate) async fn accept(
     listener: StdListener,
     listening: Listening,
     directory: Arc<Directory>,
-    workers: Arc<[Mailbox]>,
+    takers: Takers,
     mut intake: watch::Receiver<Intake>,
 ) -> io::Result<()> {
     let Listening(slots) = &listening;
+    // Linux gives what is accepted the options of the listener.
+    SockRef::from(&listener).set_tcp_nodelay(true)?;
     let listener = TcpListener::from_std(listener)?;
-    loop {
-        let slot = tokio::select! {
-            slot = slots.take(&directory) => slot,
+    while let Some(slot) = place(slots, &directory, &mut intake).await {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
             _ = intake.wait_for(|intake| *intake != Intake::All) => break,
         };
-        tokio::select! {
-            accepted = listener.accept() => {
-                let socket = accepted.and_then(|(socket, _)| socket.into_std());
-                hand_over(socket, slot, &workers).await;
-            }
-            _ = intake.wait_for(|intake| *intake != Intake::All) => break,
-        }
+        hand_over(accepted.map(|(socket, _)| socket), slot, &takers).await;
     }
     // Closing the listener would reset connections that the system has taken already. The socket
     // itself is asked for them: what the runtime knows of it is a moment old.
@@ -137,19 +154,38 @@ pub(crate) async fn accept(
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             accepted => accepted,
         };
-        let socket = accepted.and_then(|(socket, _)| {
+        let accepted = accepted.and_then(|(socket, _)| {
             socket.set_nonblocking(true)?;
-            Ok(socket)
+            TcpStream::from_std(socket)
         });
-        tokio::select! {
-            slot = slots.take(&directory) => hand_over(socket, slot, &workers).await,
+        let slot = tokio::select! {
+            slot = slots.take(&directory) => slot,
             _ = intake.wait_for(|intake| *intake == Intake::Nothing) => break,
-        }
+        };
+        hand_over(accepted, slot, &takers).await;
     }
     Ok(())
 }
 
-async fn hand_over(accepted: io::Result<StdStream>, slot: ClientSlot, workers: &[Mailbox]) {
+/// A place for one more connection; `None` once no more are taken as they come.
+async fn place(
+    slots: &Arc<ClientSlots>,
+    directory: &Directory,
+    intake: &mut watch::Receiver<Intake>,
+) -> Option<ClientSlot> {
+    if *intake.borrow() != Intake::All {
+        return None;
+    }
+    if let Some(slot) = slots.try_take(directory) {
+        return Some(slot);
+    }
+    tokio::select! {
+        slot = slots.take(directory) => Some(slot),
+        _ = intake.wait_for(|intake| *intake != Intake::All) => None,
+    }
+}
+
+async fn hand_over(accepted: io::Result<TcpStream>, slot: ClientSlot, takers: &Takers) {
     let socket = match accepted {
         Ok(socket) => socket,
         Err(error) if is_the_clients(&error) => return,
@@ -159,7 +195,22 @@ async fn hand_over(accepted: io::Result<StdStream>, slot: ClientSlot, workers: &
             return;
         }
     };
-    let idlest = workers
+    // Elsewhere than on Linux the listener's option may not be the connection's.
+    if !cfg!(target_os = "linux") && socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let mailboxes = match takers {
+        Takers::Alone(worker) => {
+            expect_silence(&socket);
+            return worker.take_up(socket, Open::new(worker, slot));
+        }
+        Takers::Several(mailboxes) => mailboxes,
+    };
+    // One that this runtime cannot let go of is its client's loss alone.
+    let Ok(socket) = socket.into_std() else {
+        return;
+    };
+    let idlest = mailboxes
         .iter()
         .min_by_key(|mailbox| mailbox.worker.counters().load());
     if let Some(idlest) = idlest {
@@ -169,6 +220,15 @@ async fn hand_over(accepted: io::Result<StdStream>, slot: ClientSlot, workers: &
         // A worker that takes no more messages is stopping, and the process with it.
         drop(idlest.messages.send(Message::Connected(socket, open)));
     }
+}
+
+/// Has the runtime forget that it takes an accepted socket for readable: a client that is silent
+/// would pass for one that has spoken. What has come by now is told when the runtime next asks the
+/// system, which it cannot have done since: it runs on this thread.
+fn expect_silence(socket: &TcpStream) {
+    let nothing = || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) };
+    // It fails by intent.
+    drop(socket.try_io(Interest::READABLE, nothing));
 }
 
 /// Whether a failed accept concerns one client only.
@@ -234,13 +294,14 @@ mod tests {
                 (Mailbox { worker, messages }, inbox)
             })
             .unzip();
+        let takers = Takers::Several(mailboxes.into());
         let slots = Arc::new(ClientSlots::default());
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
 
         for _ in 0..8 {
-            let socket = StdStream::connect(listener.local_addr().unwrap());
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).await;
             let slot = slots.take(&plane.directory).await;
-            hand_over(socket, slot, &mailboxes).await;
+            hand_over(socket, slot, &takers).await;
         }
 
         assert_eq!(plane.metrics.worker(0).client_connections(), 2);
@@ -251,5 +312,22 @@ mod tests {
         // What no worker took up is not counted on.
         assert_eq!(plane.metrics.worker(0).client_connections(), 0);
         assert_eq!(slots.open.load(Ordering::Acquire), 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_is_silent_is_not_taken_to_have_spoken_and_one_that_speaks_is_heard() {
+        use tokio::io::AsyncWriteExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        let (socket, _) = listener.accept().await.unwrap();
+
+        expect_silence(&socket);
+
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(socket.poll_read_ready(&mut cx).is_pending());
+        client.write_all(b"G").await.unwrap();
+        socket.readable().await.unwrap();
     }
 }

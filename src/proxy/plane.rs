@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Plane;
 use super::admit::InFlight;
-use super::listener::{self, ClientSlots, Intake, Mailbox};
+use super::listener::{self, ClientSlots, Intake, Listening, Mailbox, Takers};
 use super::rewrite::Via;
 use super::worker::{Message, Worker};
 use crate::clock::Clock;
@@ -48,7 +48,8 @@ pub struct DataPlane {
     slots: Arc<ClientSlots>,
     mailboxes: Arc<[Mailbox]>,
     intake: watch::Sender<Intake>,
-    acceptor: JoinHandle<()>,
+    /// Where there are several workers; one alone accepts itself.
+    acceptor: Option<JoinHandle<()>>,
     workers: Vec<JoinHandle<()>>,
 }
 
@@ -75,20 +76,31 @@ impl DataPlane {
             .map(|index| Arc::new(Worker::new(index, Arc::clone(&plane))))
             .collect();
         Worker::introduce(&workers);
+        let slots = Arc::new(ClientSlots::default());
+        let (intake, taken) = watch::channel(Intake::All);
+        let mut doors = Some(Doors {
+            listeners: listeners
+                .into_iter()
+                .map(|listener| (listener, slots.listening()))
+                .collect(),
+            directory: Arc::clone(&plane.directory),
+            intake: taken,
+        });
         let mut mailboxes = Vec::with_capacity(workers.len());
         let mut threads = Vec::with_capacity(workers.len());
         for worker in workers.iter() {
             let (messages, inbox) = mpsc::unbounded_channel();
-            threads.push(start_worker(Arc::clone(worker), inbox)?);
+            let own = doors.take_if(|_| workers.len() == 1);
+            threads.push(start_worker(Arc::clone(worker), inbox, own)?);
             mailboxes.push(Mailbox {
                 worker: Arc::clone(worker),
                 messages,
             });
         }
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let slots = Arc::new(ClientSlots::default());
-        let (intake, taken) = watch::channel(Intake::All);
-        let acceptor = start_acceptor(&plane, &slots, &mailboxes, listeners, taken)?;
+        let acceptor = doors
+            .map(|doors| start_acceptor(doors, Arc::clone(&mailboxes)))
+            .transpose()?;
         Ok(Self {
             plane,
             slots,
@@ -118,7 +130,9 @@ impl DataPlane {
         self.slots.wait_empty(timeouts.drain);
         self.intake.send_replace(Intake::Nothing);
         self.tell(|| Message::Stop);
-        joined("acceptor", self.acceptor.join());
+        if let Some(acceptor) = self.acceptor {
+            joined("acceptor", acceptor.join());
+        }
         for worker in self.workers {
             joined("worker", worker.join());
         }
@@ -141,6 +155,7 @@ fn joined(what: &'static str, outcome: thread::Result<()>) {
 fn start_worker(
     worker: Arc<Worker>,
     inbox: mpsc::UnboundedReceiver<Message>,
+    doors: Option<Doors>,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
@@ -149,6 +164,14 @@ fn start_worker(
         .name(format!("attache-worker-{}", worker.index))
         .spawn(move || {
             let _guard = EndsTheProcess;
+            if let Some(doors) = doors {
+                let takers = Takers::Alone(Arc::clone(&worker));
+                runtime.spawn(async move {
+                    // The runtime would keep a task's panic to itself.
+                    let _guard = EndsTheProcess;
+                    doors.accept(takers).await;
+                });
+            }
             runtime.block_on(worker.run(inbox));
             runtime.shutdown_timeout(SHUTDOWN_LIMIT);
         })
@@ -172,33 +195,35 @@ impl Drop for EndsTheProcess {
     }
 }
 
-fn start_acceptor(
-    plane: &Arc<Plane>,
-    slots: &Arc<ClientSlots>,
-    mailboxes: &Arc<[Mailbox]>,
-    listeners: Vec<TcpListener>,
+/// What connections come in by.
+struct Doors {
+    listeners: Vec<(TcpListener, Listening)>,
+    directory: Arc<Directory>,
     intake: watch::Receiver<Intake>,
-) -> io::Result<JoinHandle<()>> {
+}
+
+impl Doors {
+    /// Accepts on all of them until the last has ended.
+    async fn accept(self, takers: Takers) {
+        let accepting = self.listeners.into_iter().map(|(listener, listening)| {
+            let (directory, intake) = (Arc::clone(&self.directory), self.intake.clone());
+            listener::accept(listener, listening, directory, takers.clone(), intake)
+        });
+        let ended = futures_util::future::join_all(accepting).await;
+        for error in ended.into_iter().filter_map(Result::err) {
+            tracing::error!(%error, "a listener ended");
+        }
+    }
+}
+
+fn start_acceptor(doors: Doors, mailboxes: Arc<[Mailbox]>) -> io::Result<JoinHandle<()>> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let directory = Arc::clone(&plane.directory);
-    let mailboxes = Arc::clone(mailboxes);
-    let listeners: Vec<_> = listeners
-        .into_iter()
-        .map(|listener| (listener, slots.listening()))
-        .collect();
     thread::Builder::new()
         .name("attache-accept".to_owned())
         .spawn(move || {
             let _guard = EndsTheProcess;
-            let accepting = listeners.into_iter().map(|(listener, listening)| {
-                let (directory, mailboxes) = (Arc::clone(&directory), Arc::clone(&mailboxes));
-                listener::accept(listener, listening, directory, mailboxes, intake.clone())
-            });
-            let ended = runtime.block_on(futures_util::future::join_all(accepting));
-            for error in ended.into_iter().filter_map(Result::err) {
-                tracing::error!(%error, "a listener ended");
-            }
+            runtime.block_on(doors.accept(Takers::Several(mailboxes)));
         })
 }

@@ -2,16 +2,18 @@
 //!
 //! # Shape
 //!
-//! The listener hands a worker accepted sockets as [`Message`]s. Each becomes a task, a conversation,
+//! The listener hands a worker accepted sockets: as [`Message`]s, or by [`Worker::take_up`] if the
+//! worker is the only one and the listener runs on its thread. Each becomes a task, a conversation,
 //! that ends when the client, the sweep or the drain says so.
 
 use std::fmt;
-use std::net::TcpStream;
+use std::net::TcpStream as StdStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use http::HeaderValue;
+use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 
 use super::Plane;
@@ -37,7 +39,7 @@ const LAST_WORDS: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum Message {
     /// A client has connected.
-    Connected(TcpStream, Open),
+    Connected(StdStream, Open),
     /// Something was published, after which no connector uses these pools any more.
     Retired(Arc<[PoolId]>),
     /// Say on every connection that no more requests are welcome.
@@ -160,8 +162,9 @@ impl Worker {
             };
             match message {
                 Some(Message::Connected(socket, open)) => {
-                    if let Some(task) = conversation::converse(&self, socket, open) {
-                        tokio::spawn(task);
+                    // One that cannot even be set up is its client's loss alone.
+                    if let Ok(socket) = TcpStream::from_std(socket) {
+                        self.take_up(socket, open);
                     }
                 }
                 Some(Message::Retired(pools)) => {
@@ -181,6 +184,15 @@ impl Worker {
         // Their tasks have a last word to say before the runtime drops them.
         drop(tokio::time::timeout(LAST_WORDS, self.sweep.emptied()).await);
         self.pool.clear();
+    }
+
+    /// Converses with a new client, on the thread of this worker.
+    pub(crate) fn take_up(self: &Arc<Self>, socket: TcpStream, open: Open) {
+        // Whom nobody would tell any more that the gateway stops is not listened to.
+        if self.is_stopping() {
+            return;
+        }
+        tokio::spawn(conversation::converse(self, socket, open));
     }
 
     fn look_around(&self) {
