@@ -147,7 +147,10 @@ impl Conversation {
         let service = hyper::service::service_fn(move |request| serve(&visited, request));
         match greeted.version {
             Version::Http11 => {
-                let io = io.of_http1_client(Arc::clone(&malformed));
+                let mut io = io.of_http1_client(Arc::clone(&malformed));
+                if self.settings.tls.is_none() {
+                    io = io.without_encryption();
+                }
                 let settings = Arc::clone(&self.settings);
                 let speak = move |io, service| {
                     let io = TokioIo::new(io);

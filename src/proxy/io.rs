@@ -44,6 +44,8 @@ pub(crate) struct Io<S> {
     stream_ended: bool,
     /// How the stream broke, behind what was read of it.
     broken: Option<io::Error>,
+    /// Whether the end of the stream is the end of the connection, with nothing to be said before.
+    is_plain: bool,
     peer: Peer,
     /// What is written instead of hyper's own words.
     own_words: Bytes,
@@ -72,6 +74,7 @@ impl<S> Io<S> {
             meter,
             stream_ended: false,
             broken: None,
+            is_plain: false,
             peer: Peer::Other,
             own_words: Bytes::new(),
             linger: None,
@@ -82,6 +85,12 @@ impl<S> Io<S> {
     /// client's stream waits for the answer, and bytes after an answer begin another head.
     pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
         self.peer = Peer::Http1Client(malformed);
+        self
+    }
+
+    /// Makes this a stream whose end TLS does not announce.
+    pub(crate) fn without_encryption(mut self) -> Self {
+        self.is_plain = true;
         self
     }
 
@@ -320,7 +329,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Io<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_own_words(cx))?;
-        if self.linger.is_none() {
+        // A client that has ended its half is told of the end of ours by closing, which follows.
+        let is_told_by_closing = self.is_plain && self.stream_ended && self.is_of_http1_client();
+        if self.linger.is_none() && !is_told_by_closing {
             let outcome = Pin::new(&mut self.stream).poll_shutdown(cx);
             self.note_blocked(outcome.is_pending());
             ready!(outcome)?;
@@ -390,5 +401,29 @@ mod tests {
         assert!(read.is_ok());
         assert_eq!(text, "hello");
         assert_eq!(meter.bytes_read(), 5);
+    }
+
+    #[tokio::test]
+    async fn a_client_that_has_ended_is_told_by_closing_unless_over_tls() {
+        use futures_util::FutureExt;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        for plain in [true, false] {
+            let (mut client, server) = tokio::io::duplex(64);
+            let malformed = Arc::new(Malformed::new(http::HeaderValue::from_static("r1")));
+            let io = Io::new(server, Bytes::new(), Meter::new(Tick::default()));
+            let mut io = match io.of_http1_client(malformed) {
+                io if plain => io.without_encryption(),
+                io => io,
+            };
+            client.shutdown().await.unwrap();
+            assert_eq!(io.read(&mut [0; 8]).await.unwrap(), 0);
+
+            io.shutdown().await.unwrap();
+
+            let told = client.read(&mut [0; 8]).now_or_never();
+            assert_eq!(told.is_none(), plain);
+            drop(io);
+            assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
+        }
     }
 }
