@@ -177,6 +177,78 @@ fn a_refusal_tells_reason_and_cause_on_one_line() {
     assert_eq!(line.get("upstream_ms"), None);
 }
 
+/// A record with all that a record can have, from a caller that means no good.
+fn hostile_record() -> Record {
+    Record {
+        at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_800_000_001_007_999_999),
+        request_id: "r=\u{1b}[2J\"\\".into(),
+        connector: "none".into(),
+        method: Method::from_bytes(b"M-SEARCH").unwrap(),
+        path: "/ä\u{202e}\n b\u{7f}\u{9b}🔒".into(),
+        status: StatusCode::BAD_GATEWAY,
+        refusal: Some("origin-tls"),
+        cause: Some("the certificate\thas\r expired".into()),
+        duration: Duration::from_nanos(1_234_000_056_999),
+        upstream_duration: Some(Duration::from_micros(7)),
+        request_bytes: u64::MAX,
+        response_bytes: 10,
+        peer: "[2001:db8::1]:65535".parse().unwrap(),
+        protocol: Version::HTTP_10,
+    }
+}
+
+#[test]
+fn a_line_of_the_access_log_is_spelt_so_to_the_letter() {
+    let written_as = |format| {
+        written(&logs(format, Level::ERROR), |logging| {
+            for record in [record(), hostile_record(), record()] {
+                logging
+                    .access_log()
+                    .write(record, &WorkerCounters::default());
+            }
+        })
+    };
+    let plain = "2027-01-15T08:00:00.000Z INFO  access: request answered request_id=r-1 \
+        connector=orders method=GET path=/orders/v1 status=200 duration_ms=12.345 \
+        upstream_ms=11.000 request_bytes=0 response_bytes=17 peer=127.0.0.1:40000 \
+        protocol=HTTP/2\n";
+    let hostile = concat!(
+        r#"2027-01-15T08:00:01.007Z INFO  access: request refused "#,
+        r#"request_id="r=\u{1b}[2J\"\\" connector=none method=M-SEARCH "#,
+        r#"path="/ä\u{202e}\n b\u{7f}\u{9b}🔒" status=502 reason=origin-tls "#,
+        r#"cause="the certificate\thas\r expired" duration_ms=1234000.056 upstream_ms=0.007 "#,
+        r#"request_bytes=18446744073709551615 response_bytes=10 peer=[2001:db8::1]:65535 "#,
+        "protocol=HTTP/1.0\n",
+    );
+    assert_eq!(
+        written_as(LogFormat::Text),
+        [plain, hostile, plain].concat()
+    );
+
+    let plain = concat!(
+        r#"{"timestamp":"2027-01-15T08:00:00.000Z","level":"INFO","target":"access","#,
+        r#""message":"request answered","request_id":"r-1","connector":"orders","#,
+        r#""method":"GET","path":"/orders/v1","status":200,"duration_ms":12.345,"#,
+        r#""upstream_ms":11.000,"request_bytes":0,"response_bytes":17,"#,
+        r#""peer":"127.0.0.1:40000","protocol":"HTTP/2"}"#,
+        "\n",
+    );
+    let hostile = concat!(
+        r#"{"timestamp":"2027-01-15T08:00:01.007Z","level":"INFO","target":"access","#,
+        r#""message":"request refused","request_id":"r=\u001b[2J\"\\","connector":"none","#,
+        r#""method":"M-SEARCH","path":"/ä\u202e\n b\u007f\u009b🔒","status":502,"#,
+        r#""reason":"origin-tls","cause":"the certificate\thas\r expired","#,
+        r#""duration_ms":1234000.056,"upstream_ms":0.007,"#,
+        r#""request_bytes":18446744073709551615,"response_bytes":10,"#,
+        r#""peer":"[2001:db8::1]:65535","protocol":"HTTP/1.0"}"#,
+        "\n",
+    );
+    assert_eq!(
+        written_as(LogFormat::Json),
+        [plain, hostile, plain].concat()
+    );
+}
+
 #[test]
 fn the_filter_decides_before_a_record_is_made() {
     let (ok, missing, broken) = (
