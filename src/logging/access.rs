@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode, Version};
 
-use super::line::{Line, Value, clip, milliseconds};
-use super::queue::{Entry, Queue};
-use crate::config::AccessLog as Filter;
+use super::line::{Dates, Head, Line, Value, clip};
+use super::queue::Queue;
+use crate::config::{AccessLog as Filter, LogFormat};
 use crate::metrics::WorkerCounters;
 
 /// The target of the access log's lines.
@@ -33,14 +33,10 @@ pub fn wants(filter: Filter, status: StatusCode, refusal: Option<&str>) -> bool 
 pub struct Record {
     /// When the answer ended.
     pub at: SystemTime,
-    /// The request's ID, as the flow and the origin see it.
-    pub request_id: Box<str>,
-    /// The connector's ID; `none` if there is no such connector.
-    pub connector: Arc<str>,
+    /// The request's ID, as the flow and the origin see it, its connector and its path.
+    pub texts: Texts,
     /// The method.
     pub method: Method,
-    /// The path; make it with [`path_of`].
-    pub path: Box<str>,
     /// The status the flow got.
     pub status: StatusCode,
     /// Why the gateway itself answered, if it did: the end of the problem's `type`.
@@ -61,10 +57,46 @@ pub struct Record {
     pub protocol: Version,
 }
 
-/// The path of a target, without its query, cut to what a record keeps.
-pub fn path_of(target: &str) -> Box<str> {
-    let path = target.find('?').map_or(target, |query| &target[..query]);
-    clip(path, KEPT_BYTES_MAX).into()
+/// The texts of a record, in one piece: one allocation, which another thread gives back.
+///
+/// They are copies: what they are taken from lies in the buffer of a whole head.
+#[derive(Clone, Debug)]
+pub struct Texts {
+    all: Box<str>,
+    connector_from: usize,
+    path_from: usize,
+}
+
+impl Texts {
+    /// What a record keeps of a request's ID, its connector's ID (`none` if there is no such
+    /// connector) and its path, or its target, whose query is left out.
+    pub fn of(request_id: &str, connector: &str, path: &str) -> Self {
+        let path = path.find('?').map_or(path, |query| &path[..query]);
+        let (request_id, path) = (clip(request_id, KEPT_BYTES_MAX), clip(path, KEPT_BYTES_MAX));
+        let connector_from = request_id.len();
+        let path_from = connector_from + connector.len();
+        let mut all = String::with_capacity(path_from + path.len());
+        all.push_str(request_id);
+        all.push_str(connector);
+        all.push_str(path);
+        Self {
+            all: all.into_boxed_str(),
+            connector_from,
+            path_from,
+        }
+    }
+
+    fn request_id(&self) -> &str {
+        &self.all[..self.connector_from]
+    }
+
+    fn connector(&self) -> &str {
+        &self.all[self.connector_from..self.path_from]
+    }
+
+    fn path(&self) -> &str {
+        &self.all[self.path_from..]
+    }
 }
 
 /// Takes records and hands them to the thread that writes them. Cheap to clone.
@@ -103,52 +135,51 @@ impl fmt::Debug for AccessLog {
     }
 }
 
-/// Puts an entry of the access log into words.
-pub(super) fn words(
-    entry: Entry<Record>,
-    format: crate::config::LogFormat,
-    now: SystemTime,
-) -> String {
-    match entry {
-        Entry::Item(record) => line(&record, format),
-        Entry::Lost(lost) => {
-            let message = "lines of the access log were dropped: it is written too slowly";
-            let mut line = Line::new(format, now, "WARN", TARGET, message);
-            line.field("lines", Value::Plain(&lost));
-            line.end()
-        }
-    }
-}
-
-fn line(record: &Record, format: crate::config::LogFormat) -> String {
-    let message = match record.refusal {
-        None => "request answered",
-        Some(_) => "request refused",
+/// Puts a record into words.
+pub(super) fn tell(record: &Record, format: LogFormat, dates: &mut Dates, out: &mut String) {
+    let head = Head {
+        at: dates.show(record.at),
+        level: "INFO",
+        target: TARGET,
+        message: match record.refusal {
+            None => "request answered",
+            Some(_) => "request refused",
+        },
     };
-    let mut line = Line::new(format, record.at, "INFO", TARGET, message);
-    line.field(
-        "request_id",
-        Value::Text(clip(&record.request_id, KEPT_BYTES_MAX)),
-    );
-    line.field("connector", Value::Text(&record.connector));
+    let mut line = Line::begin(out, format, &head);
+    line.field("request_id", Value::Text(record.texts.request_id()));
+    line.field("connector", Value::Text(record.texts.connector()));
     line.field("method", Value::Text(record.method.as_str()));
-    line.field("path", Value::Text(clip(&record.path, KEPT_BYTES_MAX)));
-    line.field("status", Value::Plain(&record.status.as_u16()));
+    line.field("path", Value::Text(record.texts.path()));
+    line.field("status", Value::Number(record.status.as_u16().into()));
     if let Some(reason) = record.refusal {
         line.field("reason", Value::Text(reason));
     }
     if let Some(cause) = &record.cause {
         line.field("cause", Value::Text(cause));
     }
-    line.field("duration_ms", Value::Plain(&milliseconds(record.duration)));
+    line.field("duration_ms", Value::Milliseconds(record.duration));
     if let Some(upstream) = record.upstream_duration {
-        line.field("upstream_ms", Value::Plain(&milliseconds(upstream)));
+        line.field("upstream_ms", Value::Milliseconds(upstream));
     }
-    line.field("request_bytes", Value::Plain(&record.request_bytes));
-    line.field("response_bytes", Value::Plain(&record.response_bytes));
-    line.field("peer", Value::Text(&record.peer.to_string()));
+    line.field("request_bytes", Value::Number(record.request_bytes));
+    line.field("response_bytes", Value::Number(record.response_bytes));
+    line.field("peer", Value::Address(record.peer));
     line.field("protocol", Value::Text(protocol(record.protocol)));
-    line.end()
+    line.end();
+}
+
+/// Says how many records are missing.
+pub(super) fn tell_lost(lost: u64, format: LogFormat, at: &str, out: &mut String) {
+    let head = Head {
+        at,
+        level: "WARN",
+        target: TARGET,
+        message: "lines of the access log were dropped: it is written too slowly",
+    };
+    let mut line = Line::begin(out, format, &head);
+    line.field("lines", Value::Number(lost));
+    line.end();
 }
 
 fn protocol(version: Version) -> &'static str {
@@ -157,5 +188,35 @@ fn protocol(version: Version) -> &'static str {
         Version::HTTP_11 => "HTTP/1.1",
         Version::HTTP_2 => "HTTP/2",
         _ => "other",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_keeps_to_its_bound_and_its_characters() {
+        let path_of = |path: &str| Texts::of("r-1", "orders", path).path().to_owned();
+
+        assert_eq!(path_of(&"é".repeat(1000)).chars().count(), 512);
+        assert_eq!(path_of("/a?b?c"), "/a");
+        assert_eq!(path_of("/a%3Fb"), "/a%3Fb");
+    }
+
+    #[test]
+    fn the_texts_of_a_record_stay_apart_whatever_their_length() {
+        let long = "é".repeat(1000);
+        for (request_id, connector, path) in [
+            ("", "", ""),
+            ("", "orders", ""),
+            ("r", "none", "/"),
+            (&long, "orders", &long),
+        ] {
+            let texts = Texts::of(request_id, connector, path);
+            assert_eq!(texts.request_id(), clip(request_id, KEPT_BYTES_MAX));
+            assert_eq!(texts.connector(), connector);
+            assert_eq!(texts.path(), clip(path, KEPT_BYTES_MAX));
+        }
     }
 }

@@ -10,9 +10,9 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::FormatChoice;
-use super::line::{Line, VALUE_BYTES_MAX, Value, clip, field_name};
+use super::line::{Head, Line, VALUE_BYTES_MAX, Value, clip, field_name};
 use super::queue::Queue;
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 
 /// Makes a line of every event. Spans are not shown: a message stands alone.
 pub(super) struct Events {
@@ -26,16 +26,18 @@ impl<S: Subscriber> Layer<S> for Events {
         let mut message = Message(None);
         event.record(&mut message);
         let metadata = event.metadata();
-        let mut line = Line::new(
-            self.format.get(),
-            self.clock.wall(),
-            metadata.level().as_str(),
-            metadata.target(),
-            message.0.as_deref().unwrap_or(metadata.name()),
-        );
+        let head = Head {
+            at: &rfc3339(self.clock.wall()).to_string(),
+            level: metadata.level().as_str(),
+            target: metadata.target(),
+            message: message.0.as_deref().unwrap_or(metadata.name()),
+        };
+        let mut text = String::with_capacity(256);
+        let mut line = Line::begin(&mut text, self.format.get(), &head);
         event.record(&mut Fields(&mut line));
+        line.end();
         // The queue counts what finds no room, and says so.
-        let _pushed = self.queue.push(line.end());
+        let _pushed = self.queue.push(text);
     }
 }
 
@@ -57,9 +59,9 @@ impl Visit for Message {
 }
 
 /// Adds an event's other fields to a line.
-struct Fields<'a>(&'a mut Line);
+struct Fields<'a, 'line>(&'a mut Line<'line>);
 
-impl Fields<'_> {
+impl Fields<'_, '_> {
     fn add(&mut self, field: &Field, value: Value<'_>) {
         if !is_message(field) {
             self.0.field(field_name(field.name()), value);
@@ -67,7 +69,7 @@ impl Fields<'_> {
     }
 }
 
-impl Visit for Fields<'_> {
+impl Visit for Fields<'_, '_> {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.add(field, Value::Plain(&value));
     }

@@ -19,7 +19,7 @@ use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Registry, reload};
 
-use crate::clock::Clock;
+use crate::clock::{Clock, rfc3339};
 use crate::config::{LogFormat, Logs};
 
 mod access;
@@ -27,11 +27,11 @@ mod events;
 mod line;
 mod queue;
 
-pub use access::{AccessLog, Record, path_of, wants};
+pub use access::{AccessLog, Record, Texts, wants};
 pub use events::with_sources;
 
 use events::Events;
-use line::{Line, Value};
+use line::{Dates, Head, Line, Value};
 use queue::{Entry, Queue, Sink};
 
 /// Lines of the program that may wait to be written.
@@ -170,10 +170,15 @@ fn event_queue(
     let words = move |entry: Entry<String>, out: &mut String| match entry {
         Entry::Item(line) => out.push_str(&line),
         Entry::Lost(lost) => {
-            let message = "lines of the log were dropped: it is written too slowly";
-            let mut line = Line::new(format.get(), clock.wall(), "WARN", module_path!(), message);
-            line.field("lines", Value::Plain(&lost));
-            out.push_str(&line.end());
+            let head = Head {
+                at: &rfc3339(clock.wall()).to_string(),
+                level: "WARN",
+                target: module_path!(),
+                message: "lines of the log were dropped: it is written too slowly",
+            };
+            let mut line = Line::begin(out, format.get(), &head);
+            line.field("lines", Value::Number(lost));
+            line.end();
         }
     };
     Queue::start("attache-log", EVENTS_MAX, Arc::clone(sink), words).map_err(LoggingError::Thread)
@@ -185,8 +190,12 @@ fn record_queue(
     format: &FormatChoice,
 ) -> Result<Queue<Record>, LoggingError> {
     let (clock, format) = (clock.clone(), format.clone());
-    let words = move |entry: Entry<Record>, out: &mut String| {
-        out.push_str(&access::words(entry, format.get(), clock.wall()));
+    let mut dates = Dates::default();
+    let words = move |entry: Entry<Record>, out: &mut String| match entry {
+        Entry::Item(record) => access::tell(&record, format.get(), &mut dates, out),
+        Entry::Lost(lost) => {
+            access::tell_lost(lost, format.get(), dates.show(clock.wall()), out);
+        }
     };
     Queue::start("attache-access", RECORDS_MAX, sink, words).map_err(LoggingError::Thread)
 }

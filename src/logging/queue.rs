@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// How long the writer rests after a batch: a thread that is awake costs those who log nothing,
 /// waking it would cost them a system call each time.
-const REST: Duration = Duration::from_millis(2);
+const REST: Duration = Duration::from_millis(5);
 /// About how much is written at once.
 const BATCH_BYTES: usize = 64 * 1024;
 /// How long a flush waits for a slow reader of the log.
@@ -54,7 +54,7 @@ impl<T: Send + 'static> Queue<T> {
         thread_name: &str,
         items_max: usize,
         sink: Sink,
-        format: impl Fn(Entry<T>, &mut String) + Send + 'static,
+        format: impl FnMut(Entry<T>, &mut String) + Send + 'static,
     ) -> io::Result<Self> {
         let (sender, receiver) = sync_channel(items_max);
         let lost = Arc::new(AtomicU64::new(0));
@@ -63,6 +63,7 @@ impl<T: Send + 'static> Queue<T> {
             sink,
             lost: Arc::clone(&lost),
             format,
+            text: String::new(),
         };
         thread::Builder::new()
             .name(thread_name.into())
@@ -100,30 +101,35 @@ struct Writer<T, F> {
     sink: Sink,
     lost: Arc<AtomicU64>,
     format: F,
+    /// The batch, kept from one to the next for its room.
+    text: String,
 }
 
-impl<T, F: Fn(Entry<T>, &mut String)> Writer<T, F> {
-    fn run(self) {
+impl<T, F: FnMut(Entry<T>, &mut String)> Writer<T, F> {
+    fn run(mut self) {
         while let Ok(first) = self.receiver.recv() {
-            if self.batch(first).is_empty() {
+            let nobody_waits = self.batch(first).is_empty();
+            // A full batch has left something in the queue.
+            if nobody_waits && self.text.len() < BATCH_BYTES {
                 thread::sleep(REST);
             }
         }
     }
 
     /// Writes what is queued and returns who waits for it.
-    fn batch(&self, first: Job<T>) -> Vec<SyncSender<()>> {
-        let (mut text, mut items, mut waiting) = (String::new(), 0, Vec::new());
+    fn batch(&mut self, first: Job<T>) -> Vec<SyncSender<()>> {
+        let (mut items, mut waiting) = (0, Vec::new());
+        self.text.clear();
         let mut next = Ok(first);
         while let Ok(job) = next {
             match job {
                 Job::Write(item) => {
-                    (self.format)(Entry::Item(item), &mut text);
+                    (self.format)(Entry::Item(item), &mut self.text);
                     items += 1;
                 }
                 Job::Flush(waiter) => waiting.push(waiter),
             }
-            next = if text.len() < BATCH_BYTES {
+            next = if self.text.len() < BATCH_BYTES {
                 self.receiver.try_recv()
             } else {
                 Err(TryRecvError::Empty)
@@ -131,18 +137,18 @@ impl<T, F: Fn(Entry<T>, &mut String)> Writer<T, F> {
         }
         let lost = self.lost.swap(0, Ordering::Relaxed);
         if lost > 0 {
-            (self.format)(Entry::Lost(lost), &mut text);
+            (self.format)(Entry::Lost(lost), &mut self.text);
         }
-        if self.write(&text).is_err() {
+        if self.write().is_err() {
             // There is nowhere to say so but here, later.
             self.lost.fetch_add(lost + items, Ordering::Relaxed);
         }
         waiting
     }
 
-    fn write(&self, text: &str) -> io::Result<()> {
+    fn write(&self) -> io::Result<()> {
         let mut sink = self.sink.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.write_all(text.as_bytes())?;
+        sink.write_all(self.text.as_bytes())?;
         sink.flush()
     }
 }

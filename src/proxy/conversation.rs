@@ -195,10 +195,8 @@ fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer
     if logging::wants(access, row.status, Some(row.name)) {
         worker.write_record(Record {
             at: worker.clock().wall(),
-            request_id: words.request_id().into(),
-            connector: "none".into(),
+            texts: logging::Texts::of(words.request_id(), "none", ""),
             method: http::Method::default(),
-            path: Box::default(),
             status: row.status,
             refusal: Some(row.name),
             cause: Some(logging::with_sources(error).into()),

@@ -273,16 +273,12 @@ impl Observation {
     }
 
     fn record(&mut self, status: StatusCode, took: Duration) -> Record {
-        let id = self.entry.as_ref().map(|entry| entry.connector.id.as_str());
+        let path = self.path.as_ref().map_or("", PathAndQuery::path);
+        let connector = self.connector().unwrap_or("none");
         Record {
             at: self.worker().clock().wall(),
-            request_id: self.request_id().into(),
-            connector: id.unwrap_or("none").into(),
+            texts: logging::Texts::of(self.request_id(), connector, path),
             method: self.method.clone(),
-            path: self
-                .path
-                .take()
-                .map_or_else(Box::default, |path| logging::path_of(path.path())),
             status,
             refusal: self.reason,
             cause: self.error.take(),
