@@ -52,7 +52,7 @@ struct Scenario {
 const ALL: [Scenario; 5] = [
     Scenario {
         name: "idle client connections",
-        time: Duration::from_secs(100),
+        time: Duration::from_secs(150),
         play: idle::play,
     },
     Scenario {
