@@ -89,6 +89,13 @@ impl Arguments {
         self.only.is_empty() || self.only.iter().any(|wanted| name.starts_with(wanted))
     }
 
+    /// A word of `--only` that none of `names` begins with: it would pick nothing, and say nothing.
+    pub(crate) fn unknown<'a>(&'a self, names: &[&str]) -> Option<&'a str> {
+        let is_known = |wanted: &str| names.iter().any(|name| name.starts_with(wanted));
+        let mut words = self.only.iter().map(String::as_str);
+        words.find(|wanted| wanted.is_empty() || !is_known(wanted))
+    }
+
     /// Whether a contender is wanted, by the word `--peers` has for it.
     pub(crate) fn wants_peer(&self, peer: &str) -> bool {
         let peers = self.peers.as_ref();

@@ -113,6 +113,15 @@ pub(crate) struct Finding {
     pub(crate) unit: String,
     /// What it is compared with, in words: `nginx: 31 KiB`.
     pub(crate) beside: Option<String>,
+    /// Of a ratio, how its pairs spread; the rule about noise holds for it, too.
+    pub(crate) spread: Option<Spread>,
+}
+
+impl Finding {
+    /// It is a ratio whose median is not to be shown.
+    pub(crate) fn is_too_noisy(&self) -> bool {
+        self.spread.as_ref().is_some_and(Spread::is_too_noisy)
+    }
 }
 
 /// Which program a contender was.

@@ -84,11 +84,35 @@ fn main() -> ExitCode {
         // Tests are run or listed.
         None => {}
         Some(Err(error)) => error.exit(),
-        Some(Ok(arguments)) if arguments.list => list(&arguments),
         Some(Ok(arguments)) if arguments.keep => keep(),
-        Some(Ok(arguments)) => measure(&arguments),
+        Some(Ok(arguments)) => {
+            if let Err(sentence) = ready(&arguments) {
+                eprintln!("{sentence}");
+                return ExitCode::from(2);
+            }
+            match arguments.list {
+                true => list(&arguments),
+                false => measure(&arguments),
+            }
+        }
     }
     ExitCode::SUCCESS
+}
+
+/// Says in a sentence what stands against the run, before it begins.
+fn ready(arguments: &Arguments) -> Result<(), String> {
+    let mut names: Vec<_> = all_loads().map(|load| load.name).collect();
+    names.push(scenarios::WORD);
+    match arguments.unknown(&names) {
+        Some(word) => Err(format!("--only: `{word}` is none of {}", names.join(", "))),
+        None if arguments.list => Ok(()),
+        None => processors::ready(),
+    }
+}
+
+fn all_loads() -> impl Iterator<Item = load::Load> {
+    let closed = loads::closed().into_iter().map(|trial| trial.load);
+    closed.chain([loads::fixed_rate(1).load])
 }
 
 /// Copies the last report to where it is checked in.
@@ -103,8 +127,7 @@ fn keep() {
 }
 
 fn list(arguments: &Arguments) {
-    let closed = loads::closed().into_iter().map(|trial| trial.load);
-    for load in closed.chain([loads::fixed_rate(1).load]) {
+    for load in all_loads() {
         if arguments.wants(load.name) {
             println!("{:16} {}", load.name, load.title);
         }

@@ -5,10 +5,29 @@
 //! No system call is made from here, because unsafe code is forbidden: util-linux has the words for
 //! them (`taskset`, `setpriv`).
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
+
+/// Whether this system has what is needed to share them out, and to say what was used of them; if
+/// not, a sentence says what is missing.
+pub(crate) fn ready() -> Result<(), String> {
+    if fs::metadata("/proc/self/task").is_err() || fs::metadata("/proc/self/schedstat").is_err() {
+        return Err(
+            "This needs Linux, with the scheduler's accounts in /proc/PID/schedstat.".into(),
+        );
+    }
+    for word in ["taskset", "setpriv"] {
+        if Command::new(word).arg("--version").output().is_err() {
+            return Err(format!(
+                "`{word}` is missing: the package util-linux has it."
+            ));
+        }
+    }
+    Ok(())
+}
 
 /// The processors, by whom they are for.
 #[derive(Clone, Debug)]
@@ -105,14 +124,21 @@ fn allowed() -> Vec<usize> {
 }
 
 /// What some processes used so far.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Usage {
-    /// Processor time of their threads, those that live. A contender's do as long as it does.
-    pub(crate) cpu: Duration,
-    /// What those threads waited for a processor while they could have run.
-    pub(crate) waited: Duration,
+    /// Of each of their threads that lives, by its id, which no other thread of the system has.
+    threads: HashMap<String, Times>,
     /// Memory in RAM; what processes share is counted once.
     pub(crate) resident_bytes: u64,
+}
+
+/// What threads did with their time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// Processor time.
+    pub(crate) cpu: Duration,
+    /// What they waited for a processor while they could have run.
+    pub(crate) waited: Duration,
 }
 
 impl Usage {
@@ -133,20 +159,28 @@ impl Usage {
                     continue;
                 };
                 let mut times = times.split_whitespace().map(|ns| ns.parse().unwrap());
-                usage.cpu += Duration::from_nanos(times.next().unwrap());
-                usage.waited += Duration::from_nanos(times.next().unwrap());
+                let mut next = || Duration::from_nanos(times.next().unwrap());
+                let times = Times {
+                    cpu: next(),
+                    waited: next(),
+                };
+                let id = task.file_name().to_string_lossy().into_owned();
+                usage.threads.insert(id, times);
             }
         }
         usage
     }
 
-    /// What came after `before`; the memory is as it is now.
-    pub(crate) fn since(self, before: &Self) -> Self {
-        Self {
-            cpu: self.cpu.saturating_sub(before.cpu),
-            waited: self.waited.saturating_sub(before.waited),
-            resident_bytes: self.resident_bytes,
+    /// What came after `before`. A thread that ended meanwhile takes nothing off the others' time:
+    /// what it used before is not in what came after.
+    pub(crate) fn since(&self, before: &Self) -> Times {
+        let mut since = Times::default();
+        for (id, now) in &self.threads {
+            let then = before.threads.get(id).copied().unwrap_or_default();
+            since.cpu += now.cpu.saturating_sub(then.cpu);
+            since.waited += now.waited.saturating_sub(then.waited);
         }
+        since
     }
 }
 

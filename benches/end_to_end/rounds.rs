@@ -11,7 +11,7 @@ use crate::figures::{FAILED_MAX, PERCENTILES, Plan, Round, Series, Table, names}
 use crate::load::{self, Outcome, Target};
 use crate::loads::{Trial, Way};
 use crate::peers::{Contender, Kind};
-use crate::processors::Usage;
+use crate::processors::{Times, Usage};
 use crate::stage::Stage;
 
 /// The least and the most that a contender is warmed up with a load.
@@ -42,7 +42,7 @@ impl Lane {
         };
         Some(Self {
             name: contender.name.clone(),
-            pids: contender.pids.clone(),
+            pids: contender.pids(),
             target: target?.clone(),
         })
     }
@@ -51,7 +51,7 @@ impl Lane {
     pub(crate) fn with_token(contender: &Contender, name: &str) -> Option<Self> {
         Some(Self {
             name: name.to_owned(),
-            pids: contender.pids.clone(),
+            pids: contender.pids(),
             target: contender.targets.token.clone()?,
         })
     }
@@ -123,7 +123,7 @@ fn go_round(trial: &Trial, lane: &Lane, lasts: Duration) -> Option<Round> {
     let outcome = load::run_observed(&trial.load, &lane.target, lasts, || {
         before = Usage::time_of(&lane.pids)
     });
-    let used = Usage::of(&lane.pids).since(&before);
+    let after = Usage::of(&lane.pids);
     let failures = wrong(&outcome);
     let all = outcome.requests + failures;
     if outcome.requests == 0 || failures as f64 > all as f64 * FAILED_MAX {
@@ -135,7 +135,11 @@ fn go_round(trial: &Trial, lane: &Lane, lasts: Duration) -> Option<Round> {
         );
         return None;
     }
-    Some(Round::of(&outcome, &used))
+    Some(Round::of(
+        &outcome,
+        &after.since(&before),
+        after.resident_bytes,
+    ))
 }
 
 /// Requests that were sent and not answered as expected. Those of an open loop that could not be
@@ -146,7 +150,7 @@ fn wrong(outcome: &Outcome) -> u64 {
 }
 
 impl Round {
-    fn of(outcome: &Outcome, used: &Usage) -> Self {
+    fn of(outcome: &Outcome, used: &Times, resident_bytes: u64) -> Self {
         let at =
             |percentile| Duration::from_nanos(outcome.latencies.value_at_percentile(percentile));
         Self {
@@ -155,7 +159,7 @@ impl Round {
             took: outcome.took,
             cpu: used.cpu,
             waited: used.waited,
-            resident_bytes: used.resident_bytes,
+            resident_bytes,
             p50: at(50.0),
             p99: at(99.0),
             percentiles: PERCENTILES.map(at).to_vec(),

@@ -98,8 +98,6 @@ pub(crate) struct Contender {
     pub(crate) version: String,
     /// From its start to its first answer from the origin.
     pub(crate) start: Duration,
-    /// All processes whose processor time counts.
-    pub(crate) pids: Vec<u32>,
     pub(crate) targets: Targets,
     running: Running,
 }
@@ -149,7 +147,6 @@ impl Started {
             name: kind.name().to_owned(),
             version: self.version,
             start: self.running.since.elapsed(),
-            pids: self.running.family(),
             targets: self.targets,
             running: self.running,
         })
@@ -157,6 +154,12 @@ impl Started {
 }
 
 impl Contender {
+    /// All processes whose processor time counts. Looked at anew each time: a first answer may come
+    /// before a master process has started the last of its workers.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.running.family()
+    }
+
     /// Where it writes what it has to say.
     pub(crate) fn log(&self) -> &Path {
         self.running.log()

@@ -1,6 +1,6 @@
 //! How figures are written: with about as many digits as they can vouch for.
 
-use super::super::figures::{Comparison, Spread};
+use super::super::figures::{Comparison, Finding, Spread};
 
 /// What stands where nothing was measured.
 pub(crate) const NOTHING: &str = "–";
@@ -13,6 +13,17 @@ pub(crate) fn ratio(comparison: Option<Comparison>) -> String {
 /// `0.868`: beside a bound, where the third digit may decide.
 pub(crate) fn exact_ratio(comparison: Option<Comparison>) -> String {
     compared(comparison, |value| format!("{value:.3}"))
+}
+
+/// `1.31 s`, or why there is no ratio.
+pub(crate) fn finding(finding: &Finding) -> String {
+    match finding.spread {
+        Some(spread) if spread.is_too_noisy() => ratio(Some(Comparison::TooNoisy(spread))),
+        Some(_) | None => {
+            let written = format!("{} {}", figure(finding.value), finding.unit);
+            written.trim_end().to_owned()
+        }
+    }
 }
 
 /// `−41 µs`, or why there is no difference.

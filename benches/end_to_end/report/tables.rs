@@ -138,11 +138,10 @@ pub(crate) fn findings(findings: &[Finding]) -> Grid {
         Words("beside"),
     ]);
     for finding in findings {
-        let measured = format!("{} {}", cells::figure(finding.value), finding.unit);
         grid.push(vec![
             finding.scenario.clone(),
             finding.what.clone(),
-            measured.trim_end().to_owned(),
+            cells::finding(finding),
             finding.beside.clone().unwrap_or_default(),
         ]);
     }

@@ -111,6 +111,14 @@ impl Change<'_> {
         self.scene.found(finding.beside(beside));
     }
 
+    fn found_ratio(&self, what: &str, rounds: &Rounds, ratios: Spread) {
+        let finding = finding(&self.name, what, ratios.median, "×").beside(rounds.words(&ratios));
+        self.scene.found(Finding {
+            spread: Some(ratios),
+            ..finding
+        });
+    }
+
     fn by_file(&self, files: &Files) {
         let mut turns = files.turns();
         let times = self.scene.pick(5, 2);
@@ -119,7 +127,7 @@ impl Change<'_> {
         if self.scene.length == Length::Full {
             let ratios = self.rounds(&SAVED, || turns.next().unwrap().save(files));
             let what = "p99 beside no changes, the file saved";
-            self.found(what, ratios.median, "×", SAVED.words(&ratios));
+            self.found_ratio(what, &SAVED, ratios);
         }
     }
 
@@ -140,7 +148,7 @@ impl Change<'_> {
                     published.wait();
                 });
                 let what = format!("p99 beside no changes{called}");
-                self.found(&what, ratios.median, "×", rounds.words(&ratios));
+                self.found_ratio(&what, &rounds, ratios);
             }
         }
     }

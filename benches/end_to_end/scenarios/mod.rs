@@ -140,10 +140,15 @@ impl Scene<'_> {
             value,
             unit,
             beside,
+            spread: _,
         } = &finding;
+        let measured = match finding.is_too_noisy() {
+            true => "too noisy".to_owned(),
+            false => format!("{value:.3} {unit}"),
+        };
         let beside = beside.as_ref().map(|beside| format!(" ({beside})"));
         let beside = beside.unwrap_or_default();
-        eprintln!("  {scenario}: {what}: {value:.3} {unit}{beside}");
+        eprintln!("  {scenario}: {what}: {measured}{beside}");
         self.found.lock().unwrap().push(finding);
     }
 
@@ -175,7 +180,7 @@ impl Scene<'_> {
 }
 
 fn resident_bytes(contender: &Contender) -> f64 {
-    Usage::of(&contender.pids).resident_bytes as f64
+    Usage::of(&contender.pids()).resident_bytes as f64
 }
 
 fn finding(scenario: &str, what: &str, value: f64, unit: &str) -> Finding {
@@ -185,6 +190,7 @@ fn finding(scenario: &str, what: &str, value: f64, unit: &str) -> Finding {
         value,
         unit: unit.to_owned(),
         beside: None,
+        spread: None,
     }
 }
 

@@ -50,6 +50,21 @@ fn a_quick_run_is_short_and_has_rounds_enough_for_a_ratio() {
 }
 
 #[test]
+fn a_load_that_does_not_exist_is_no_load_to_run_in_silence() {
+    let names = ["small-get-64", "http2-64", "scenarios"];
+
+    for (words, unknown) in [
+        ("--only smal-get", Some("smal-get")),
+        ("--only http2,get", Some("get")),
+        ("--only=", Some("")),
+        ("--only small,scenarios", None),
+        ("", None),
+    ] {
+        assert_eq!(asked(words).unwrap().unknown(&names), unknown, "{words}");
+    }
+}
+
+#[test]
 fn only_the_loads_asked_for_are_run() {
     let all = asked("").unwrap();
     let some = asked("--only get-16k,http2-64").unwrap();

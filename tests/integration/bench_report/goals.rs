@@ -1,6 +1,6 @@
 //! Which goals a run is said to have reached.
 
-use super::figures::{Results, Table, names};
+use super::figures::{Finding, Results, Spread, Table, names};
 use super::report::counts::Counts;
 use super::report::goals::{self, Outcome, Verdict};
 use super::sample::{self, finding, fixed_rate, series, table};
@@ -148,6 +148,37 @@ fn a_finding_in_a_unit_of_another_kind_reaches_no_goal() {
             "{unit}"
         );
     }
+}
+
+#[test]
+fn a_ratio_found_without_rounds_is_held_to_the_rule_about_noise_too() {
+    let ratios = |lower_quartile, upper_quartile| {
+        let found = finding(
+            "a connector changed among 100,000",
+            "p99 beside no changes",
+            1.0,
+            "×",
+        );
+        let spread = Spread {
+            median: 1.0,
+            lower_quartile,
+            upper_quartile,
+        };
+        let results = Results {
+            findings: vec![Finding {
+                spread: Some(spread),
+                ..found
+            }],
+            ..Results::default()
+        };
+        outcome(&results, "p99 beside no changes", "×")
+    };
+
+    let noisy = ratios(0.97, 1.03);
+
+    assert_eq!(noisy.verdict, Verdict::Unclear);
+    assert_eq!(noisy.measured, "too noisy (0.97 to 1.03)");
+    assert_eq!(ratios(0.98, 1.02).verdict, Verdict::Reached);
 }
 
 #[test]

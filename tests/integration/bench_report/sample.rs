@@ -76,6 +76,7 @@ pub(crate) fn finding(scenario: &str, what: &str, value: f64, unit: &str) -> Fin
         value,
         unit: unit.to_owned(),
         beside: None,
+        spread: None,
     }
 }
 

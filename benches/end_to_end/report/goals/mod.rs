@@ -6,7 +6,7 @@ mod list;
 
 use serde::Serialize;
 
-use super::super::figures::{Comparison, Results};
+use super::super::figures::{Comparison, Finding, Results};
 use super::cells;
 use super::counts::Counts;
 use super::grid::Column::{Figures, Words};
@@ -123,7 +123,10 @@ impl Goal {
                 what,
                 unit,
             } => match found_in(results, scenario, what, unit) {
-                Some(value) => (
+                Some((finding, _)) if finding.is_too_noisy() => {
+                    (Measured::Unclear, cells::finding(finding))
+                }
+                Some((_, value)) => (
                     Measured::As(value),
                     format!("{} {unit}", cells::figure(value)),
                 ),
@@ -216,12 +219,17 @@ pub(crate) fn table(outcomes: &[Outcome]) -> Grid {
     grid
 }
 
-/// A finding in another unit than its own, if that is of the same kind.
-fn found_in(results: &Results, scenario: &str, what: &str, unit: &str) -> Option<f64> {
+/// A finding, and its value in another unit than its own, if that is of the same kind.
+fn found_in<'a>(
+    results: &'a Results,
+    scenario: &str,
+    what: &str,
+    unit: &str,
+) -> Option<(&'a Finding, f64)> {
     let mut all = results.findings.iter();
     let finding = all.find(|finding| finding.scenario == scenario && finding.what == what)?;
     let ((kind, from), (same, to)) = (size(&finding.unit)?, size(unit)?);
-    (kind == same).then(|| finding.value * from / to)
+    (kind == same).then(|| (finding, finding.value * from / to))
 }
 
 /// What a unit measures, and how many of the smallest one it is.
