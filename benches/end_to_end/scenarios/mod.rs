@@ -95,8 +95,14 @@ struct Scene<'a> {
     found: Mutex<Vec<Finding>>,
 }
 
-/// Plays all scenarios; `peers` are those that may stand beside Attaché.
-pub(crate) fn run_all(stage: &Stage, length: Length, peers: &[Kind]) -> Vec<Finding> {
+/// Plays all scenarios; `peers` are those that may stand beside Attaché. Those that ended early are
+/// named to `ended_early`.
+pub(crate) fn run_all(
+    stage: &Stage,
+    length: Length,
+    peers: &[Kind],
+    mut ended_early: impl FnMut(&'static str),
+) -> Vec<Finding> {
     open_as_many_files_as_allowed();
     ALL.iter()
         .flat_map(|scenario| {
@@ -112,6 +118,7 @@ pub(crate) fn run_all(stage: &Stage, length: Length, peers: &[Kind]) -> Vec<Find
             let played = thread::scope(|scope| scope.spawn(|| (scenario.play)(&scene)).join());
             if played.is_err() {
                 eprintln!("scenario: {} ended early", scenario.name);
+                ended_early(scenario.name);
             }
             scene.found.into_inner().unwrap()
         })
