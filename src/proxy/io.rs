@@ -242,6 +242,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             if matches!(self.peer, Peer::Http1Origin) {
                 self.read_on(cx, buf, before);
             }
+            // Also of what came with the end: who judges how a connection ended asks for it.
+            if buf.filled().len() > before {
+                self.read_some(buf.filled().len() - before);
+            }
         }
         if self.stream_ended {
             // HTTP/2 has no half-closed connections (RFC 9113 §5.1 closes streams, not these).
@@ -253,7 +257,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             self.meter.body_reader.wake();
             return Poll::Pending;
         }
-        self.read_some(buf.filled().len() - before);
         Poll::Ready(Ok(()))
     }
 }
@@ -425,5 +428,59 @@ mod tests {
             drop(io);
             assert_eq!(client.read(&mut [0; 8]).await.unwrap(), 0);
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_with_the_end_of_an_origins_stream_counts_as_an_answer_begun() {
+        use tokio::io::AsyncReadExt;
+        let meter = Meter::new(Tick::default());
+        let begun = [b'a'; PIECE_BYTES + 1];
+        let mut io = Io::new(&begun[..], Bytes::new(), Arc::clone(&meter)).of_http1_origin();
+        let mut buffer = [0; 2 * PIECE_BYTES];
+
+        let count = io.read(&mut buffer).await;
+        let read_with_the_end = meter.bytes_read();
+        let end = io.read(&mut buffer).await;
+
+        assert!(matches!(count, Ok(count) if count == begun.len()));
+        assert_eq!(read_with_the_end, begun.len() as u64);
+        assert!(matches!(end, Ok(0)));
+    }
+
+    #[tokio::test]
+    async fn an_origins_stream_that_breaks_is_read_to_the_break_and_then_says_so() {
+        use tokio::io::{AsyncReadExt, ReadHalf};
+        struct Breaks(ReadHalf<tokio::io::DuplexStream>);
+        impl AsyncRead for Breaks {
+            fn poll_read(
+                mut self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buf: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                let before = buf.filled().len();
+                ready!(Pin::new(&mut self.0).poll_read(cx, buf))?;
+                match buf.filled().len() == before {
+                    // As rustls has it where close_notify is missing (RFC 8446 §6.1).
+                    true => Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into())),
+                    false => Poll::Ready(Ok(())),
+                }
+            }
+        }
+        let (mut far, near) = tokio::io::duplex(4 * PIECE_BYTES);
+        tokio::io::AsyncWriteExt::write_all(&mut far, &[b'a'; 2 * PIECE_BYTES])
+            .await
+            .ok();
+        drop(far);
+        let meter = Meter::new(Tick::default());
+        let stream = Breaks(tokio::io::split(near).0);
+        let mut io = Io::new(stream, Bytes::new(), Arc::clone(&meter)).of_http1_origin();
+        let mut buffer = [0; 4 * PIECE_BYTES];
+
+        let read = io.read(&mut buffer).await;
+        let broke = io.read(&mut buffer).await;
+
+        assert!(matches!(read, Ok(count) if count == 2 * PIECE_BYTES));
+        assert!(broke.is_err_and(|error| error.kind() == io::ErrorKind::UnexpectedEof));
+        assert_eq!(meter.bytes_read(), 2 * PIECE_BYTES as u64);
     }
 }
