@@ -49,8 +49,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
                 return Poll::Ready(Ok(()));
             }
             this.ahead.reserve(AHEAD_BYTES);
-            let read = pin!(this.stream.read_buf(&mut this.ahead));
-            let count = ready!(read.poll(cx))?;
+            let read = pin!(this.stream.read_buf(&mut this.ahead)).poll(cx);
+            if read.is_pending() {
+                // What filled the last read may have been all: the wait may be an idle one.
+                this.ahead = BytesMut::new();
+            }
+            let count = ready!(read)?;
             this.floods = count >= AHEAD_BYTES;
         }
         let count = this.ahead.len().min(buf.remaining());
@@ -127,6 +131,29 @@ mod tests {
             assert_eq!(socket.read(&mut piece).await.unwrap(), 0);
             assert!(received == sent, "{length}");
             assert_eq!(socket.ahead.capacity(), 0, "{length}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_filled_its_last_read_leaves_nothing_held_while_more_is_awaited() {
+        for length in [4096, 4096 + AHEAD_BYTES] {
+            let (mut far, near) = tokio::io::duplex(200_000);
+            let mut socket = Socket::new(near);
+            far.write_all(&vec![1; length]).await.unwrap();
+            let (mut received, mut piece) = (0, [0; 4096]);
+            while received < length {
+                received += socket.read(&mut piece).await.unwrap();
+            }
+
+            let awaited = {
+                let reading = pin!(socket.read(&mut piece));
+                reading.poll(&mut Context::from_waker(std::task::Waker::noop()))
+            };
+
+            assert!(awaited.is_pending());
+            assert_eq!(socket.ahead.capacity(), 0, "{length}");
+            far.write_all(b"more").await.unwrap();
+            assert_eq!(socket.read(&mut piece).await.unwrap(), 4, "{length}");
         }
     }
 }
