@@ -103,7 +103,7 @@ pub(crate) async fn forward(
         }
         let limits = &entry.connector.upstream;
         let read_before = lease.bytes_read();
-        let mut alarm = lease.take_alarm();
+        let mut alarm = lease.take_alarm(worker.index);
         let sent = send(&mut lease, &mut alarm, request, upload.as_deref(), limits).await;
         lease.give_alarm_back(alarm);
         let sent = sent.map_err(|silent| {

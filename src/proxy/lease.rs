@@ -122,10 +122,10 @@ impl Lease {
         }
     }
 
-    /// The connection's own timer, which is to be given back; over HTTP/2 it has none.
-    pub(super) fn take_alarm(&mut self) -> Option<Alarm> {
+    /// The connection's own timer for `worker`, which is to be given back; over HTTP/2 it has none.
+    pub(super) fn take_alarm(&mut self, worker: usize) -> Option<Alarm> {
         match &mut self.carrier {
-            Some(Carrier::Http1(http1)) => Some(http1.alarm.take().unwrap_or_else(Alarm::new)),
+            Some(Carrier::Http1(http1)) => Some(Alarm::of(worker, http1.alarm.take())),
             Some(Carrier::Http2(..)) | None => None,
         }
     }
