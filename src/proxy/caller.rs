@@ -16,6 +16,10 @@ use super::worker::Worker;
 use crate::clock::Clock;
 use crate::config::Hosts;
 
+/// The longest line of `Host` that is remembered, in bytes: a domain name's 253 (RFC 1035 §2.3.4),
+/// a last dot, and a port. A longer one names nobody, and would be held as long as its connection.
+const HOST_BYTES_MAX: usize = 260;
+
 /// A client connection, as its requests see it: they share it, so that each counts one reference
 /// and not three.
 #[derive(Debug)]
@@ -96,8 +100,11 @@ impl Caller {
         known.filter(|known| *known.line == *line.as_bytes())
     }
 
-    /// Remembers that `line` says `authority`, if it is the first.
+    /// Remembers that `line` says `authority`, if it is the first and no longer than a name can be.
     pub(crate) fn learn_host(&self, line: &HeaderValue, authority: &Authority) {
+        if line.len() > HOST_BYTES_MAX {
+            return;
+        }
         self.host.get_or_init(|| KnownHost {
             line: line.as_bytes().into(),
             name: authority.host().into(),
@@ -179,4 +186,43 @@ impl RequestIds {
 
 fn ms(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller() -> Caller {
+        let local = SocketAddr::from(([127, 0, 0, 1], 8080));
+        Caller::between(local, local)
+    }
+
+    fn learn(caller: &Caller, line: &str) -> bool {
+        let line = HeaderValue::from_str(line).unwrap();
+        let authority = Authority::try_from(line.as_bytes()).unwrap();
+        caller.learn_host(&line, &authority);
+        caller.known_host(&line).is_some()
+    }
+
+    #[test]
+    fn a_host_is_remembered_as_it_was_said_first_and_no_other() {
+        let caller = caller();
+
+        assert!(learn(&caller, "gateway.example:8080"));
+
+        for other in ["Gateway.example:8080", "gateway.example", "other.example"] {
+            assert!(!learn(&caller, other), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_host_longer_than_any_name_holds_no_memory() {
+        let long = |bytes| format!("{}:65535", "a".repeat(bytes));
+
+        assert!(learn(&caller(), &long(254)));
+        assert!(!learn(&caller(), &long(255)));
+        let after_a_long_one = caller();
+        assert!(!learn(&after_a_long_one, &long(60_000)));
+        assert!(learn(&after_a_long_one, "gateway.example"));
+    }
 }
