@@ -7,7 +7,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
@@ -96,7 +96,8 @@ pub(crate) struct Meter {
     /// Whether the connection is one that can rest.
     can_rest: AtomicBool,
     signal: AtomicU8,
-    waker: AtomicWaker,
+    /// Who drives the connection. It stays when used, for only one who drives leaves it.
+    waker: Mutex<Option<Waker>>,
     /// Whether the task is yet to say, again, how it is woken.
     unheard: AtomicBool,
     /// Who reads an HTTP/2 origin's connection, which is another task.
@@ -133,7 +134,7 @@ impl Meter {
             all_written: AtomicBool::new(true),
             can_rest: AtomicBool::new(false),
             signal: AtomicU8::new(Signal::None as u8),
-            waker: AtomicWaker::new(),
+            waker: Mutex::default(),
             unheard: AtomicBool::new(true),
             reader: AtomicWaker::new(),
         })
@@ -285,10 +286,14 @@ impl Meter {
         self.signal.store(Signal::None as u8, Ordering::Release);
     }
 
-    /// Wakes the task that drives the connection. That takes its waker, so it has to leave another.
+    /// Wakes the task that drives the connection, on whatever thread this is. Its waker stays: were
+    /// it taken, a task that is being polled meanwhile could go on without one.
     fn wake(&self) {
-        self.unheard.store(true, Ordering::Release);
-        self.waker.wake();
+        let waker = self.waker.lock();
+        let waker = waker.unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 
     /// Another task drives the connection from here on.
@@ -298,13 +303,13 @@ impl Meter {
 
     /// What is asked of the task, which is woken (by `context`) when that changes.
     ///
-    /// One task asks, and its waker is the same for all its life: it is left once, and again after
-    /// each use. Another task that takes the connection over says so first, by
-    /// [`Meter::changes_hands`].
+    /// One task asks, and its waker is the same for all its life: it is left once. Another task that
+    /// takes the connection over says so first, by [`Meter::changes_hands`].
     pub(crate) fn asked(&self, context: &Context<'_>) -> Signal {
         if self.unheard.load(Ordering::Acquire) {
             self.unheard.store(false, Ordering::Release);
-            self.waker.register(context.waker());
+            let mut waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner);
+            *waker = Some(context.waker().clone());
         }
         match self.signal.load(Ordering::Acquire) {
             rest if rest == Signal::Rest as u8 => Signal::Rest,
@@ -413,5 +418,37 @@ mod tests {
         tick.set(Duration::from_secs(75));
 
         assert!(meter.is_overdue(&PATIENCE));
+    }
+
+    #[test]
+    fn a_task_that_left_its_waker_once_is_woken_by_every_signal() {
+        use std::sync::atomic::AtomicUsize;
+        use std::task::Wake;
+        #[derive(Default)]
+        struct Woken(AtomicUsize);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let meter = Meter::new(Tick::default());
+        let (first, next) = (Arc::new(Woken::default()), Arc::new(Woken::default()));
+        let woken = |task: &Arc<Woken>| task.0.load(Ordering::SeqCst);
+        let ask = |task: &Arc<Woken>| {
+            let waker = Waker::from(Arc::clone(task));
+            meter.asked(&Context::from_waker(&waker))
+        };
+        assert_eq!(ask(&first), Signal::None);
+
+        // The second comes while the task is being polled for the first, as from another thread.
+        meter.signal(Signal::Drain);
+        meter.signal(Signal::Close);
+        assert_eq!(woken(&first), 2);
+
+        assert_eq!(ask(&first), Signal::Close);
+        meter.changes_hands();
+        assert_eq!(ask(&next), Signal::Close);
+        meter.signal(Signal::Stop);
+        assert_eq!((woken(&first), woken(&next)), (2, 1));
     }
 }
