@@ -4,9 +4,12 @@ use crate::answers::{Provoked, by_origin_bytes};
 use crate::support::answer::Answer;
 use crate::support::client::{Answered, Client};
 use crate::support::gateway::Running;
+use crate::support::message::Kind;
 use crate::support::origin;
+use crate::support::resending;
 use crate::support::scene::{Plan, Scene, orders};
 use crate::support::stage::Stage;
+use crate::support::tls::Protocols;
 use crate::support::wire::Wire;
 
 #[tokio::test]
@@ -26,6 +29,30 @@ async fn what_no_http_answer_is_told_as_the_origins_fault() {
         assert_eq!(answered.status, 502);
         assert_eq!(answered.json()["may_have_reached_origin"], true);
     }
+}
+
+#[tokio::test]
+async fn an_answer_of_more_fields_than_are_taken_is_told_as_the_origins_fault() {
+    let answer = |fields: usize| {
+        let date = "Date: Sat, 21 Nov 2026 17:00:00 GMT\r\n";
+        let fields = (2..fields).map(|at| format!("x-{at}: v\r\n"));
+        let fields = fields.collect::<String>();
+        format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{date}{fields}\r\nok")
+    };
+
+    let (_stage, raw, gateway) = resending::raw(Protocols::Http1, &[]).await;
+    let answering = async {
+        let mut origin = raw.accept().await;
+        origin.message(Kind::Request).await.unwrap();
+        origin.write(answer(100)).await;
+    };
+    let (taken, ()) = tokio::join!(gateway.get("/orders/x"), answering);
+    assert_eq!(taken.status, 200);
+    assert_eq!(taken.field("x-99"), Some("v"));
+
+    let Provoked { answered, .. } = by_origin_bytes(&answer(101)).await;
+    assert_eq!(answered.reason(), "origin-protocol");
+    assert_eq!(answered.status, 502);
 }
 
 #[tokio::test]
