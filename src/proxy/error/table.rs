@@ -160,7 +160,7 @@ pub const TABLE: &[Row] = &[
         "origin-protocol",
         StatusCode::BAD_GATEWAY,
         "http_protocol_error",
-        "what the resource domain answered is not HTTP",
+        "what the resource domain answered is not HTTP, or its head is of more than 64 KiB or, over HTTP/1.1, 100 fields",
     ),
     row(
         Reason::ResponseTooLarge,
