@@ -118,6 +118,18 @@ pub(crate) struct Finding {
 }
 
 impl Finding {
+    /// What stands alone, compared with nothing.
+    pub(crate) fn new(scenario: &str, what: &str, value: f64, unit: &str) -> Self {
+        Self {
+            scenario: scenario.to_owned(),
+            what: what.to_owned(),
+            value,
+            unit: unit.to_owned(),
+            beside: None,
+            spread: None,
+        }
+    }
+
     /// It is a ratio whose median is not to be shown.
     pub(crate) fn is_too_noisy(&self) -> bool {
         self.spread.as_ref().is_some_and(Spread::is_too_noisy)

@@ -190,7 +190,10 @@ fn ms(time: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::time::UNIX_EPOCH;
+
     use super::*;
+    use crate::clock::Turned;
 
     fn caller() -> Caller {
         let local = SocketAddr::from(([127, 0, 0, 1], 8080));
@@ -202,6 +205,25 @@ mod tests {
         let authority = Authority::try_from(line.as_bytes()).unwrap();
         caller.learn_host(&line, &authority);
         caller.known_host(&line).is_some()
+    }
+
+    #[test]
+    fn an_id_has_the_date_of_its_request_by_the_wall_clock_as_last_looked_at() {
+        let turned = Turned::starting_at(UNIX_EPOCH + Duration::from_millis(1_800_000_000_000));
+        let clock = Clock::turned(&turned);
+        let ids = RequestIds::new(&clock);
+        let date = |id: HeaderValue| {
+            let id = uuid::Uuid::parse_str(id.to_str().unwrap()).unwrap();
+            let (seconds, nanoseconds) = id.get_timestamp().unwrap().to_unix();
+            seconds * 1000 + u64::from(nanoseconds) / 1_000_000
+        };
+        turned.advance(Duration::from_millis(77));
+        assert_eq!(date(ids.next(clock.monotonic())), 1_800_000_000_077);
+
+        turned.step_wall_ms(3_600_000);
+        ids.date(&clock);
+
+        assert_eq!(date(ids.next(clock.monotonic())), 1_800_003_600_077);
     }
 
     #[test]

@@ -430,6 +430,47 @@ mod tests {
         }
     }
 
+    /// An origin that always has another record.
+    struct Floods;
+
+    impl AsyncRead for Floods {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            buf.put_slice(&[b'a'; PIECE_BYTES][..PIECE_BYTES.min(buf.remaining())]);
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_more_of_an_answer_is_read_at_once_than_the_most() {
+        use tokio::io::AsyncReadExt;
+        let meter = Meter::new(Tick::default());
+        let mut io = Io::new(Floods, Bytes::new(), meter).of_http1_origin();
+        let mut buffer = vec![0; 4 * BULK_BYTES_MAX];
+
+        let count = io.read(&mut buffer).await;
+
+        assert!(matches!(count, Ok(BULK_BYTES_MAX)), "{count:?}");
+    }
+
+    #[test]
+    fn small_pieces_are_joined_and_large_ones_left_as_they_are() {
+        let piece = |bytes: usize| vec![b'a'; bytes];
+        let joins = |pieces: &[Vec<u8>]| {
+            let pieces: Vec<_> = pieces.iter().map(|piece| io::IoSlice::new(piece)).collect();
+            let mut joined = [0; SMALL_BYTES_MAX];
+            join(&pieces, &mut joined).map(<[u8]>::len)
+        };
+        assert_eq!(joins(&[piece(300), piece(0), piece(212)]), Some(512));
+        assert_eq!(joins(&[piece(300), piece(213)]), None);
+        // One piece needs no copy, whatever its size.
+        assert_eq!(joins(&[piece(100_000)]), Some(100_000));
+        assert_eq!(joins(&[]), Some(0));
+    }
+
     #[tokio::test]
     async fn what_comes_with_the_end_of_an_origins_stream_counts_as_an_answer_begun() {
         use tokio::io::AsyncReadExt;

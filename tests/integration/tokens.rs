@@ -72,6 +72,25 @@ async fn a_hundred_flows_on_a_cold_token_make_one_token_request() {
 }
 
 #[tokio::test]
+async fn what_a_request_waits_for_its_token_is_not_the_resource_domains_time() {
+    let stage = Stage::new();
+    let room = TokenRoom::new(&stage, with_secret).await;
+    room.authority.release(0);
+    let flows = start_flows(&room, 1).await;
+    room.authority.until_requests(1).await;
+
+    room.turned.advance(Duration::from_secs(1));
+    room.authority.release_all();
+    flows.join_all().await;
+
+    let sum = async |family| room.gateway.sample(family, &[]).await;
+    let whole = sum("attache_request_duration_seconds_sum").await;
+    let upstream = sum("attache_upstream_duration_seconds_sum").await;
+    assert_eq!((whole, upstream), (1.0, 0.0));
+    room.gateway.drain().await;
+}
+
+#[tokio::test]
 async fn a_fetch_that_fails_fails_once_for_all_who_wait() {
     let stage = Stage::new();
     let room = TokenRoom::new(&stage, with_secret).await;

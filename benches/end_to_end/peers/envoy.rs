@@ -1,35 +1,24 @@
 //! Envoy with `credential_injector`.
 
-use std::fs;
-
-use super::{PREFIX, Started, Targets, fill, find, target, words};
-use crate::origin;
+use super::{PREFIX, Started, Targets, configure, find, target, words};
 use crate::processors::Place;
 use crate::running::Running;
-use crate::stage::{ORIGIN_NAME, Stage, free_port};
+use crate::stage::{Stage, free_port};
 
 const CONFIGURATION: &str = include_str!("envoy.yaml");
 
 pub(super) fn start(stage: &Stage, threads: usize) -> Option<Started> {
     let program = find("envoy")?;
     let port = free_port();
-    let (origin1, origin2) = (stage.origin.port(), stage.origin_http2.port());
-    let text = fill(
+    let configuration = configure(
+        stage,
+        &format!("envoy-{port}.yaml"),
         CONFIGURATION,
         &[
             ("reuseport", &(threads > 1).to_string()),
             ("port", &port.to_string()),
-            ("origin1", &origin1.to_string()),
-            ("origin2", &origin2.to_string()),
-            ("host1", &format!("{ORIGIN_NAME}:{origin1}")),
-            ("host2", &format!("{ORIGIN_NAME}:{origin2}")),
-            ("name", ORIGIN_NAME),
-            ("ca", &stage.ca().display().to_string()),
-            ("basic", &origin::basic()),
         ],
     );
-    let configuration = stage.file(&format!("envoy-{port}.yaml"));
-    fs::write(&configuration, text).unwrap();
     let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command.arg("--config-path").arg(&configuration);
     // Its main thread is beside that many workers.

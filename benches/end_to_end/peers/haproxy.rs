@@ -1,12 +1,9 @@
 //! HAProxy, reading HTTP and not.
 
-use std::fs;
-
-use super::{Kind, PREFIX, Started, Targets, behind, fill, find, target, words};
-use crate::origin;
+use super::{Kind, PREFIX, Started, Targets, behind, configure, find, target, words};
 use crate::processors::Place;
 use crate::running::Running;
-use crate::stage::{ORIGIN_NAME, Stage, free_port};
+use crate::stage::{Stage, free_port};
 
 const HTTP: &str = include_str!("haproxy.cfg");
 const TCP: &str = include_str!("haproxy_tcp.cfg");
@@ -20,26 +17,18 @@ const OPEN: &str = "/open";
 pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started> {
     let program = find("haproxy")?;
     let (port, http2) = (free_port(), free_port());
-    let (origin1, origin2) = (stage.origin.port(), stage.origin_http2.port());
     let tcp = kind == Kind::HaproxyTcp;
-    let text = fill(
+    let configuration = configure(
+        stage,
+        &format!("haproxy-{port}.cfg"),
         if tcp { TCP } else { HTTP },
         &[
             ("tls", TLS),
             ("threads", &threads.to_string()),
             ("port", &port.to_string()),
             ("http2", &http2.to_string()),
-            ("origin1", &origin1.to_string()),
-            ("origin2", &origin2.to_string()),
-            ("host1", &format!("{ORIGIN_NAME}:{origin1}")),
-            ("host2", &format!("{ORIGIN_NAME}:{origin2}")),
-            ("name", ORIGIN_NAME),
-            ("ca", &stage.ca().display().to_string()),
-            ("basic", &origin::basic()),
         ],
     );
-    let configuration = stage.file(&format!("haproxy-{port}.cfg"));
-    fs::write(&configuration, text).unwrap();
     let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command.arg("-db").arg("-f").arg(&configuration);
     Some(Started {

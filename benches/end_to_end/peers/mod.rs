@@ -11,6 +11,7 @@ mod envoy;
 mod haproxy;
 mod nginx;
 
+use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -22,8 +23,9 @@ pub(crate) use attache::AttacheExtra;
 
 use crate::figures::names;
 use crate::load::Target;
+use crate::origin;
 use crate::running::Running;
-use crate::stage::Stage;
+use crate::stage::{ORIGIN_NAME, Stage};
 
 /// How long a contender may take until it answers its first request.
 const START: Duration = Duration::from_secs(20);
@@ -221,13 +223,28 @@ fn words(program: &Path, argument: &str) -> String {
     [String::from_utf8_lossy(&out), String::from_utf8_lossy(&err)].concat()
 }
 
-/// `template` with each `@word@` replaced, in this order: what comes first may itself have words.
-fn fill(template: &str, words: &[(&str, &str)]) -> String {
-    words
-        .iter()
-        .fold(template.to_owned(), |text, (word, value)| {
-            text.replace(&format!("@{word}@"), value)
-        })
+/// Writes `template` to `file` of the stage, each `@word@` replaced, by `words` first: what stands for
+/// one of them may itself have words, of the stage.
+fn configure(stage: &Stage, file: &str, template: &str, words: &[(&str, &str)]) -> PathBuf {
+    let (origin1, origin2) = (stage.origin.port(), stage.origin_http2.port());
+    let of_stage = [
+        ("origin1", origin1.to_string()),
+        ("origin2", origin2.to_string()),
+        ("host1", format!("{ORIGIN_NAME}:{origin1}")),
+        ("host2", format!("{ORIGIN_NAME}:{origin2}")),
+        ("name", ORIGIN_NAME.to_owned()),
+        ("ca", stage.ca().display().to_string()),
+        ("basic", origin::basic()),
+        ("token", origin::lasting_token()),
+    ];
+    let of_stage = of_stage.iter().map(|(word, value)| (*word, value.as_str()));
+    let words = words.iter().copied().chain(of_stage);
+    let text = words.fold(template.to_owned(), |text, (word, value)| {
+        text.replace(&format!("@{word}@"), value)
+    });
+    let configuration = stage.file(file);
+    fs::write(&configuration, text).unwrap();
+    configuration
 }
 
 /// The first word of `text` behind `mark`.

@@ -1,13 +1,11 @@
 //! nginx, and nginx with lua.
 
-use std::fs;
 use std::path::Path;
 
-use super::{Kind, PREFIX, Started, Targets, behind, fill, find, target, words};
-use crate::origin;
+use super::{Kind, PREFIX, Started, Targets, behind, configure, find, target, words};
 use crate::processors::Place;
 use crate::running::Running;
-use crate::stage::{ORIGIN_NAME, Stage, free_port};
+use crate::stage::{Stage, free_port};
 
 /// Directives, with the reasons for them.
 const CONFIGURATION: &str = include_str!("nginx.conf");
@@ -36,7 +34,9 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
         false => String::new(),
     };
     let (port, http2) = (free_port(), free_port());
-    let text = fill(
+    let configuration = configure(
+        stage,
+        &format!("nginx-{port}.conf"),
         CONFIGURATION,
         &[
             ("modules", &modules),
@@ -47,16 +47,8 @@ pub(super) fn start(kind: Kind, stage: &Stage, threads: usize) -> Option<Started
             ("threads", &threads.to_string()),
             ("port", &port.to_string()),
             ("http2", &http2.to_string()),
-            ("origin", &stage.origin.port().to_string()),
-            ("host", &format!("{ORIGIN_NAME}:{}", stage.origin.port())),
-            ("name", ORIGIN_NAME),
-            ("ca", &stage.ca().display().to_string()),
-            ("basic", &origin::basic()),
-            ("token", &origin::lasting_token()),
         ],
     );
-    let configuration = stage.file(&format!("nginx-{port}.conf"));
-    fs::write(&configuration, text).unwrap();
     let mut command = stage.processors.bound_command(Place::Gateway, &program);
     command
         .arg("-p")

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::caller::Caller;
 use super::connectors::{self, Scheme};
 use super::published::{Published, What};
-use super::{Length, Scene, finding, grouped, median, p99, small_get};
+use super::{Length, Scene, grouped, median, p99, small_get};
 use crate::figures::{Finding, Spread};
 use crate::load::{self, Target};
 use crate::origin;
@@ -107,12 +107,13 @@ impl Change<'_> {
     }
 
     fn found(&self, what: &str, value: f64, unit: &str, beside: impl Into<String>) {
-        let finding: Finding = finding(&self.name, what, value, unit);
+        let finding = Finding::new(&self.name, what, value, unit);
         self.scene.found(finding.beside(beside));
     }
 
     fn found_ratio(&self, what: &str, rounds: &Rounds, ratios: Spread) {
-        let finding = finding(&self.name, what, ratios.median, "×").beside(rounds.words(&ratios));
+        let finding =
+            Finding::new(&self.name, what, ratios.median, "×").beside(rounds.words(&ratios));
         self.scene.found(Finding {
             spread: Some(ratios),
             ..finding

@@ -3,7 +3,8 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use super::{KIB, MIB, Scene, finding, grouped, median};
+use super::{KIB, MIB, Scene, grouped, median};
+use crate::figures::Finding;
 use crate::peers::AttacheExtra;
 
 /// What nearly every figure is compared with.
@@ -42,7 +43,7 @@ pub(super) fn play(scene: &Scene<'_>) {
     };
     if scene.pick(false, true) {
         let basic = each(&some, 1_000, Scheme::Basic);
-        scene.found(finding(&name(1_000), EACH, basic, "KiB"));
+        scene.found(Finding::new(&name(1_000), EACH, basic, "KiB"));
         return;
     }
     let number = 100_000;
@@ -50,12 +51,12 @@ pub(super) fn play(scene: &Scene<'_>) {
     tell(scene, number, &basic);
     let basic = each(&basic, number, Scheme::Basic);
     let beside = "Basic; the next line has OAuth client credentials";
-    scene.found(finding(&name(number), EACH, basic, "KiB").beside(beside));
+    scene.found(Finding::new(&name(number), EACH, basic, "KiB").beside(beside));
     let oauth2 = start(scene, number, Scheme::OAuth2, 1);
     let with_tokens = each(&oauth2, number, Scheme::OAuth2);
     let what = format!("{EACH}, OAuth");
     let took = format!("start {:.2} s", oauth2.seconds);
-    scene.found(finding(&name(number), &what, with_tokens, "KiB").beside(took));
+    scene.found(Finding::new(&name(number), &what, with_tokens, "KiB").beside(took));
 }
 
 const EACH: &str = "each beside its secrets";
@@ -66,9 +67,14 @@ fn name(number: usize) -> String {
 }
 
 fn tell(scene: &Scene<'_>, number: usize, started: &Started) {
-    scene.found(finding(&name(number), "start", started.seconds, "s"));
+    scene.found(Finding::new(&name(number), "start", started.seconds, "s"));
     let mebibytes = started.bytes / MIB;
-    scene.found(finding(&name(number), "resident memory", mebibytes, "MiB"));
+    scene.found(Finding::new(
+        &name(number),
+        "resident memory",
+        mebibytes,
+        "MiB",
+    ));
 }
 
 /// Starts a gateway with so many connectors, several times; looks at the last one's memory.

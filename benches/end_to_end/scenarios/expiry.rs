@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Scene, finding, grouped, p99, small_get};
+use super::{Scene, grouped, p99, small_get};
+use crate::figures::Finding;
 use crate::load::{self, Outcome, Target};
 use crate::peers::{AttacheExtra, Contender};
 
@@ -41,7 +42,7 @@ pub(super) fn play(scene: &Scene<'_>) {
         p99(&before),
         p99(&after)
     );
-    scene.found(finding(NAME, "p99", p99(&outcome), "ms").beside(halves));
+    scene.found(Finding::new(NAME, "p99", p99(&outcome), "ms").beside(halves));
 }
 
 fn tell(scene: &Scene<'_>, outcome: &Outcome, tokens: u64) {
@@ -50,9 +51,9 @@ fn tell(scene: &Scene<'_>, outcome: &Outcome, tokens: u64) {
     let colon = if told.is_empty() { "" } else { ": " };
     let beside = format!("of {}{colon}{told}", grouped(all as usize));
     let failed = outcome.failures as f64;
-    scene.found(finding(NAME, "failed requests", failed, "").beside(beside));
+    scene.found(Finding::new(NAME, "failed requests", failed, "").beside(beside));
     let beside = format!("in {:.0} s, of {SHORT:?} each", outcome.took.as_secs_f64());
-    scene.found(finding(NAME, "token requests", tokens as f64, "").beside(beside));
+    scene.found(Finding::new(NAME, "token requests", tokens as f64, "").beside(beside));
 }
 
 fn token_target(contender: &Contender) -> Option<Target> {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::caller::Caller;
-use super::{Length, Scene, finding, grouped, small_get};
+use super::{Length, Scene, grouped, small_get};
 use crate::figures::Finding;
 use crate::load::{self, Pace, Target};
 use crate::peers::{self, AttacheExtra, Contender, Kind};
@@ -151,6 +151,6 @@ impl Counted {
         } = self;
         let percent = *handshakes as f64 / *requests as f64 * 100.0;
         let beside = format!("{handshakes} in {requests} requests");
-        finding(NAME, what, percent, "%").beside(beside)
+        Finding::new(NAME, what, percent, "%").beside(beside)
     }
 }

@@ -7,8 +7,8 @@ use std::io;
 use std::time::Duration;
 
 use super::caller::Caller;
-use super::{KIB, Scene, finding, grouped, open_files};
-use crate::figures::names;
+use super::{KIB, Scene, grouped, open_files};
+use crate::figures::{Finding, names};
 use crate::load::Target;
 use crate::peers::{self, AttacheExtra, Contender, Kind};
 
@@ -95,7 +95,7 @@ fn look(scene: &Scene<'_>, contender: &Contender, done: Done) {
     };
     let beside = format!("{} connections", grouped(open));
     let name = scene.pick(NAME, QUICK_NAME);
-    scene.found(finding(name, &what, each, "KiB").beside(beside));
+    scene.found(Finding::new(name, &what, each, "KiB").beside(beside));
 }
 
 /// Opens connections one after the other, so that few to the origin serve them all.

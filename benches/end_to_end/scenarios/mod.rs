@@ -190,17 +190,6 @@ fn resident_bytes(contender: &Contender) -> f64 {
     Usage::of(&contender.pids()).resident_bytes as f64
 }
 
-fn finding(scenario: &str, what: &str, value: f64, unit: &str) -> Finding {
-    Finding {
-        scenario: scenario.to_owned(),
-        what: what.to_owned(),
-        value,
-        unit: unit.to_owned(),
-        beside: None,
-        spread: None,
-    }
-}
-
 impl Finding {
     /// The same, compared with something or explained.
     fn beside(self, beside: impl Into<String>) -> Self {

@@ -3,7 +3,7 @@
 use super::figures::{Finding, Results, Spread, Table, names};
 use super::report::counts::Counts;
 use super::report::goals::{self, Outcome, Verdict};
-use super::sample::{self, finding, fixed_rate, series, table};
+use super::sample::{self, fixed_rate, series, table};
 
 fn of_tables(tables: Vec<Table>) -> Results {
     Results {
@@ -120,7 +120,7 @@ fn added_latency_may_be_as_much_as_nginxs_and_no_more() {
 #[test]
 fn a_finding_is_held_against_a_goal_in_another_unit_of_its_kind() {
     let started = |value, unit| Results {
-        findings: vec![finding("100,000 connectors", "start", value, unit)],
+        findings: vec![Finding::new("100,000 connectors", "start", value, unit)],
         ..Results::default()
     };
 
@@ -138,7 +138,7 @@ fn a_finding_is_held_against_a_goal_in_another_unit_of_its_kind() {
 fn a_finding_in_a_unit_of_another_kind_reaches_no_goal() {
     for unit in ["KiB", "%", "parsecs"] {
         let results = Results {
-            findings: vec![finding("100,000 connectors", "start", 1.0, unit)],
+            findings: vec![Finding::new("100,000 connectors", "start", 1.0, unit)],
             ..Results::default()
         };
 
@@ -153,7 +153,7 @@ fn a_finding_in_a_unit_of_another_kind_reaches_no_goal() {
 #[test]
 fn a_ratio_found_without_rounds_is_held_to_the_rule_about_noise_too() {
     let ratios = |lower_quartile, upper_quartile| {
-        let found = finding(
+        let found = Finding::new(
             "a connector changed among 100,000",
             "p99 beside no changes",
             1.0,

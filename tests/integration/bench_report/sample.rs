@@ -69,17 +69,6 @@ pub(crate) fn fixed_rate(contenders: &[(&str, &[u64])]) -> Table {
     }
 }
 
-pub(crate) fn finding(scenario: &str, what: &str, value: f64, unit: &str) -> Finding {
-    Finding {
-        scenario: scenario.to_owned(),
-        what: what.to_owned(),
-        value,
-        unit: unit.to_owned(),
-        beside: None,
-        spread: None,
-    }
-}
-
 /// A run in which everything was measured.
 pub(crate) fn results() -> Results {
     let costs = vec![
@@ -110,10 +99,10 @@ pub(crate) fn results() -> Results {
         }],
         tables: vec![table("small-get-64", costs), fixed_rate],
         findings: vec![
-            finding("100,000 connectors", "start", 1.31, "s"),
+            Finding::new("100,000 connectors", "start", 1.31, "s"),
             Finding {
                 beside: Some("nginx: 31 KiB | measured".to_owned()),
-                ..finding("idle client connection", "after a request", 7_700.0, "B")
+                ..Finding::new("idle client connection", "after a request", 7_700.0, "B")
             },
         ],
     }
