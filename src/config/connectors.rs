@@ -9,13 +9,14 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
 use super::{auth, bulkhead, recovery};
 use crate::connector::{
-    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
-    ResourceDomain, Scheme, Scrub, Upstream,
+    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind,
+    Organization, Recovery, ResourceDomain, Scheme, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
 
 pub(super) const CONNECTOR_KEYS: &[&str] = &[
     "id",
+    "organization",
     "name",
     "kind",
     "enabled",
@@ -189,7 +190,10 @@ pub(super) fn read<'d>(
 #[derive(Default)]
 struct Taken<'d> {
     ids: HashMap<ConnectorId, Position>,
-    names: HashMap<&'d str, Position>,
+    /// Within each organization.
+    names: HashMap<(Organization, &'d str), Position>,
+    /// One of each, however many connectors it has.
+    organizations: HashMap<&'d str, Organization>,
 }
 
 fn connector<'d>(
@@ -203,7 +207,8 @@ fn connector<'d>(
     let path = &by_index.renamed(legal_id(reader, node));
     let section = &reader.mapping(node, path, CONNECTOR_KEYS)?;
     let id = connector_id(reader, section, path, taken);
-    let name = connector_name(reader, section, path, taken);
+    let organization = organization(reader, section, path, taken);
+    let name = connector_name(reader, section, path, (taken, &organization));
     reader.choice(section, path, "kind", &[("custom", ())]);
     let enabled = reader.flag(section, path, "enabled").unwrap_or(true);
     let resource_domain = resource_domain(reader, section, path);
@@ -230,7 +235,8 @@ fn connector<'d>(
     let upstream = own_upstream(reader, section, path, &defaults.upstream);
     Some(Connector {
         id: id?,
-        name: name?.to_owned(),
+        organization,
+        name: name?.into(),
         enabled,
         kind: Kind::Custom(Custom {
             resource_domain: resource_domain?,
@@ -242,7 +248,7 @@ fn connector<'d>(
         warm,
         recovery: shared(recovery, &defaults.recovery),
         bulkhead: shared(bulkhead, &defaults.bulkhead),
-        upgrades,
+        upgrades: upgrades.into(),
         scrub: scrub.unwrap_or_default(),
         upstream: shared(upstream, &defaults.upstream),
     })
@@ -303,13 +309,43 @@ fn connector_id<'d>(
 }
 
 const ID_FORM: &str = "an ID of 1 to 64 of a-z, 0-9 and '-' that never changes";
+/// One that cannot be read is a fault, and stands for `default` until that is told.
+fn organization<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+    taken: &mut Taken<'d>,
+) -> Organization {
+    let Some(node) = section.optional("organization") else {
+        return Organization::default();
+    };
+    let path = path.key("organization");
+    let Some(text) = reader.text(node, &path, ORGANIZATION_FORM) else {
+        return Organization::default();
+    };
+    if let Some(known) = taken.organizations.get(text) {
+        return known.clone();
+    }
+    match Organization::parse(text) {
+        Ok(organization) => {
+            taken.organizations.insert(text, organization.clone());
+            organization
+        }
+        Err(_) => {
+            reader.fault(node.at, &path, Problem::MustBe(ORGANIZATION_FORM));
+            Organization::default()
+        }
+    }
+}
+
+const ORGANIZATION_FORM: &str = "an organization of 1 to 64 of a-z, 0-9 and '-'";
 const NAME_FORM: &str = "a name of 1 to 200 bytes without control characters";
 
 fn connector_name<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     path: &Path<'_>,
-    taken: &mut Taken<'d>,
+    (taken, organization): (&mut Taken<'d>, &Organization),
 ) -> Option<&'d str> {
     let name = reader.required_text(section, path, "name", NAME_FORM)?;
     let at = section.place("name");
@@ -318,7 +354,7 @@ fn connector_name<'d>(
         reader.fault(at, &path, Problem::MustBe(NAME_FORM));
         return None;
     }
-    if let Some(first) = taken.names.insert(name, at) {
+    if let Some(first) = taken.names.insert((organization.clone(), name), at) {
         let first = first.line;
         reader.fault(at, &path, Problem::DuplicateName { first });
     }

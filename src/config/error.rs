@@ -206,7 +206,7 @@ pub(super) enum Problem {
     ConnectorId(#[source] InvalidConnectorId),
     #[error("connector IDs are unique in the whole gateway; line {first} has the same")]
     DuplicateId { first: u64 },
-    #[error("connector names are unique; line {first} has the same")]
+    #[error("connector names are unique in their organization; line {first} has the same")]
     DuplicateName { first: u64 },
     /// The nested sentence begins with a verb: "must begin with https://".
     #[error("{0}")]

@@ -11,12 +11,14 @@ use std::time::Duration;
 
 mod bulkhead;
 mod kind;
+mod organization;
 mod origin;
 mod recovery;
 mod scheme;
 
 pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
+pub use organization::{InvalidOrganization, ORGANIZATION_BYTES_MAX, Organization};
 pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain};
 pub use recovery::{BodySign, ExpiredOn, Recovery, Retry};
 pub use scheme::{
@@ -34,8 +36,10 @@ pub const CONNECTOR_ID_BYTES_MAX: usize = 64;
 pub struct Connector {
     /// What flows address it by; unique in the gateway, never changes.
     pub id: ConnectorId,
+    /// Whose it is; does not exist for anybody else.
+    pub organization: Organization,
     /// What administrators call it; unique in its organization.
-    pub name: String,
+    pub name: Box<str>,
     /// An inactive connector answers 403 to flows.
     pub enabled: bool,
     /// What sort of API it leads to, with that sort's own fields.
@@ -53,7 +57,7 @@ pub struct Connector {
     /// The most that it may take.
     pub bulkhead: Arc<Bulkhead>,
     /// The protocols that its requests may upgrade to, in lower case (RFC 9110 §7.8).
-    pub upgrades: Vec<String>,
+    pub upgrades: Box<[String]>,
     /// Where the credential is masked in answers.
     pub scrub: Scrub,
     /// Limits towards the resource domain.
@@ -78,7 +82,7 @@ impl ConnectorId {
     ///
     /// [`InvalidConnectorId`] if `text` is empty, too long, or holds another character.
     pub fn parse(text: &str) -> Result<Self, InvalidConnectorId> {
-        if is_connector_id(text.as_bytes()) {
+        if text.len() <= CONNECTOR_ID_BYTES_MAX && is_label(text.as_bytes()) {
             Ok(Self(text.into()))
         } else {
             Err(InvalidConnectorId)
@@ -104,10 +108,10 @@ impl fmt::Display for ConnectorId {
     }
 }
 
-fn is_connector_id(text: &[u8]) -> bool {
+/// Whether `text` is `[a-z0-9][a-z0-9-]*`.
+fn is_label(text: &[u8]) -> bool {
     let lower_or_digit = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    text.len() <= CONNECTOR_ID_BYTES_MAX
-        && text.first().is_some_and(lower_or_digit)
+    text.first().is_some_and(lower_or_digit)
         && text
             .iter()
             .all(|byte| lower_or_digit(byte) || *byte == b'-')

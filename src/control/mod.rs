@@ -17,7 +17,9 @@ mod host;
 mod listener;
 mod problem;
 mod routes;
+pub mod access;
 pub mod publisher;
+pub mod store;
 
 pub use bulkheads::{BreakerState, BulkheadReport, bulkhead_reporter};
 pub use health::{Health, Outcome, Reload};

@@ -65,7 +65,7 @@ fn every_bad_input_gets_a_sentence_of_its_own_with_file_line_column_and_key() {
         ),
         (
             format!("connectors:\n{good}{}", connector("b", "A", "none")),
-            "7:11: connectors[b].name: connector names are unique",
+            "7:11: connectors[b].name: connector names are unique in their organization",
         ),
         (
             format!("connectors:\n{good}    colour: red\n"),

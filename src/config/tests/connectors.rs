@@ -66,8 +66,37 @@ fn a_second_connector_of_the_same_id_or_name_is_refused() {
     );
     assert_eq!(
         two("b", "A"),
-        "7:11: connectors[b].name: connector names are unique; line 3 has the same"
+        "7:11: connectors[b].name: connector names are unique in their organization; line 3 has the same"
     );
+}
+
+#[test]
+fn connectors_of_two_organizations_may_have_the_same_name() {
+    let theirs = "  - id: b\n    organization: theirs\n    name: A\n    resource_domain: https://b.example\n    auth: none\n";
+
+    let config = read(&(with_auth("none") + theirs)).unwrap();
+
+    let whose: Vec<_> = config
+        .connectors
+        .iter()
+        .map(|one| one.organization.as_str())
+        .collect();
+    assert_eq!(whose, ["default", "theirs"]);
+}
+
+#[test]
+fn organizations_outside_the_alphabet_are_refused() {
+    for organization in ["A", "-a", "a_b", "'*'", "''"] {
+        let said = refused(&with_auth("none").replace(
+            "name: A",
+            &format!("name: A\n    organization: {organization}"),
+        ));
+
+        assert_eq!(
+            said,
+            "4:19: connectors[a].organization: must be an organization of 1 to 64 of a-z, 0-9 and '-'"
+        );
+    }
 }
 
 #[test]

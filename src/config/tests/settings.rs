@@ -106,7 +106,6 @@ fn keys_of_later_versions_are_refused_not_ignored() {
     for text in [
         "inbound: {}",
         "store: null",
-        "connectors: [{ organization: default }]",
         "connectors: [{ crl: null }]",
         "connectors: [{ rotation: null }]",
         "connectors: [{ allow: null }]",

@@ -229,7 +229,7 @@ fn scrubbing_and_upgrades_are_what_they_say() {
         assert_eq!(connector(&format!("scrub: {word}")).scrub, scrub);
     }
     assert_eq!(
-        connector("upgrades: [websocket, x-chat]").upgrades,
+        connector("upgrades: [websocket, x-chat]").upgrades.as_ref(),
         ["websocket", "x-chat"]
     );
     let idle = connector("upstream: { tunnel_idle: 5s }")

@@ -179,8 +179,9 @@ fn secret(text: &str) -> Secret {
 
 fn connector(id: &str, oauth2: OAuth2) -> Connector {
     Connector {
+        organization: Default::default(),
         id: ConnectorId::parse(id).expect("an ID"),
-        name: id.to_owned(),
+        name: id.into(),
         enabled: true,
         kind: Kind::Custom(Custom {
             resource_domain: ResourceDomain::parse("https://crm.example").expect("a domain"),
@@ -192,7 +193,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         warm: false,
         recovery: Arc::default(),
         bulkhead: Arc::default(),
-        upgrades: Vec::new(),
+        upgrades: Box::default(),
         scrub: Scrub::default(),
         upstream: Arc::default(),
     }
