@@ -6,27 +6,37 @@
 //! connector that did not change keeps its entry, and with it its token and connections; one that
 //! did keeps its [`ConnectorState`], so that a reload resets no counter and no limit.
 //!
+//! What is published is the configuration's connectors and the store's, side by side: a
+//! configuration replaces its own and leaves the store's as they are, and the reverse. An ID is
+//! used once; where both name it, the configuration's connector is the one that is served.
+//!
 //! Only what differs is built and told: among 100,000 connectors, one that is edited costs the
 //! comparison of the others and nothing else.
+//!
+//! An inactive connector is known and leads nowhere: it holds no pool, no TLS identity, no secret
+//! beside its own text and no token, so that what it held is gone with its deactivation.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::config::{Config, Tokens, Trust};
-use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
+use crate::connector::ConnectorId;
 use crate::credential::{Credentials, Source};
 use crate::dial::AddressPolicy;
-use crate::directory::{
-    ConnectorState, Directory, Entries, Entry, PoolId, Settings, Snapshot, Upstream,
-};
+use crate::directory::{Directory, Entries, Entry, PoolId, Settings, Snapshot};
 use crate::metrics::{CertificateExpiry, Metrics};
 use crate::tls::TlsError;
 use crate::tls::client::TrustAnchors;
 use crate::tls::server::{Protocols, ServerIdentity};
 
+mod amend;
+mod build;
 mod expiries;
 mod ground;
 
+pub use amend::{Amended, Stored};
+
+use build::{Builder, Differences, Next};
 use expiries::{expiry, own_expiries, tell_expiries};
 use ground::{Basis, Ground};
 
@@ -49,6 +59,8 @@ struct Published {
     /// Those of the gateway's own certificates.
     expiries: Vec<CertificateExpiry>,
     ground: Ground,
+    /// Which of the entries are the store's.
+    stored: HashSet<ConnectorId>,
 }
 
 /// Why a configuration cannot be published.
@@ -75,6 +87,15 @@ pub enum PublishError {
         /// Its ID.
         connector: String,
     },
+    /// A connector that both the configuration and the store have.
+    #[error(
+        "connector {connector} is in the store and in the configuration; an ID is used once: name \
+         the configuration's otherwise, or delete the store's"
+    )]
+    Clash {
+        /// Its ID.
+        connector: String,
+    },
 }
 
 impl Publisher {
@@ -90,9 +111,9 @@ impl Publisher {
     ) -> Result<Self, PublishError> {
         let system = TrustAnchors::system_and([]).map_err(PublishError::Trust)?;
         let mut ground = Ground::on(Basis::new(config, &system)?);
-        let nothing = Entries::default();
+        let (nothing, stored) = (Entries::default(), HashSet::new());
         let settings = Arc::new(settings(config)?);
-        let differences = Differences::new(&nothing, &config.connectors, Reuse::Nothing);
+        let differences = Differences::of(config, &nothing, &stored, None);
         let builder = Builder {
             credentials: &credentials,
             metrics: &metrics,
@@ -116,6 +137,7 @@ impl Publisher {
                 system,
                 expiries,
                 ground,
+                stored,
             }),
         })
     }
@@ -125,7 +147,8 @@ impl Publisher {
         &self.directory
     }
 
-    /// Publishes `config` and returns the pools that nothing leads to any more.
+    /// Publishes `config` beside what the store has, and returns the pools that nothing leads to any
+    /// more.
     ///
     /// # Errors
     ///
@@ -133,14 +156,11 @@ impl Publisher {
     pub fn publish(&self, config: &Config) -> Result<Vec<PoolId>, PublishError> {
         let published = self.published.lock();
         let mut published = published.unwrap_or_else(PoisonError::into_inner);
+        published.refuse_clashes(config)?;
         let settings = Arc::new(settings(config)?);
         let basis = published.other_basis(config)?;
         let previous = self.directory.current().entries.clone();
-        let reuse = match basis {
-            Some(_) => Reuse::Nothing,
-            None => Reuse::Unchanged,
-        };
-        let differences = Differences::new(&previous, &config.connectors, reuse);
+        let differences = Differences::of(config, &previous, &published.stored, basis.as_ref());
         let basis = basis.map(|next| std::mem::replace(&mut published.ground.basis, next));
         self.metrics.bound_series(config.metrics.connectors_max);
         let next = match self.build(&mut published, &previous, &differences) {
@@ -161,38 +181,11 @@ impl Publisher {
             self.metrics.retain(|id| next.entries.contains_key(id));
         }
         published.expiries = own_expiries(config);
-        tell_expiries(&self.metrics, &published.expiries, &config.connectors);
+        let connectors = next.entries.values().map(|one| &one.connector);
+        tell_expiries(&self.metrics, &published.expiries, connectors);
         published.trust = config.trust.clone();
         published.tokens = config.tokens;
         published.connectors_max = config.metrics.connectors_max;
-        Ok(retired)
-    }
-
-    /// Publishes one connector, new or edited, and returns the pools that nothing leads to any more.
-    /// What it costs does not depend on how many there are, unless a certificate is involved, whose
-    /// expiries are told together.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`]; then the last publication stands as it was.
-    pub fn publish_one(&self, connector: &Arc<Connector>) -> Result<Vec<PoolId>, PublishError> {
-        let published = self.published.lock();
-        let mut published = published.unwrap_or_else(PoisonError::into_inner);
-        let snapshot = Snapshot::clone(&self.directory.current());
-        let differences = Differences {
-            built: vec![connector],
-            removed: Vec::new(),
-        };
-        let next = self.build(&mut published, &snapshot.entries, &differences)?;
-        let retired = self.show(&mut published.ground, snapshot.settings, &next);
-        let touched = next.made.iter().chain(&next.gone);
-        if touched
-            .into_iter()
-            .any(|one| expiry(&one.connector).is_some())
-        {
-            let connectors = next.entries.values().map(|one| &one.connector);
-            tell_expiries(&self.metrics, &published.expiries, connectors);
-        }
         Ok(retired)
     }
 
@@ -201,7 +194,7 @@ impl Publisher {
         &self,
         published: &mut Published,
         previous: &Entries,
-        differences: &Differences<'_>,
+        differences: &Differences,
     ) -> Result<Next, PublishError> {
         let builder = Builder {
             credentials: &self.credentials,
@@ -250,6 +243,17 @@ impl Publisher {
 }
 
 impl Published {
+    /// An ID that the store has is no longer the configuration's to use.
+    fn refuse_clashes(&self, config: &Config) -> Result<(), PublishError> {
+        let mut connectors = config.connectors.iter();
+        match connectors.find(|one| self.stored.contains(&one.id)) {
+            None => Ok(()),
+            Some(one) => Err(PublishError::Clash {
+                connector: one.id.to_string(),
+            }),
+        }
+    }
+
     /// What entries are built on under `config`, where that is something else than before.
     fn other_basis(&self, config: &Config) -> Result<Option<Basis>, PublishError> {
         if self.trust != config.trust {
@@ -266,137 +270,6 @@ fn sources_to_warm(made: &[Arc<Entry>]) -> Vec<Source> {
         .iter()
         .filter(|entry| entry.connector.enabled && entry.connector.warm);
     wanted.map(|entry| entry.source.clone()).collect()
-}
-
-/// Whether entries of the previous snapshot may stand for connectors that did not change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Reuse {
-    Unchanged,
-    Nothing,
-}
-
-/// What has to be done to what was published.
-struct Differences<'a> {
-    /// The connectors that are new or changed.
-    built: Vec<&'a Arc<Connector>>,
-    /// Those that are gone.
-    removed: Vec<ConnectorId>,
-}
-
-impl<'a> Differences<'a> {
-    fn new(previous: &Entries, connectors: &'a [Arc<Connector>], reuse: Reuse) -> Self {
-        let mut met = 0;
-        let mut differs = |connector: &&Arc<Connector>| {
-            let entry = previous.get(&connector.id);
-            met += usize::from(entry.is_some());
-            let same = |entry: &Arc<Entry>| entry.connector == **connector;
-            reuse == Reuse::Nothing || !entry.is_some_and(same)
-        };
-        let built = connectors.iter().filter(|one| differs(one)).collect();
-        // IDs are unique: if every entry was met, none is gone.
-        let mut removed = Vec::new();
-        if met < previous.len() {
-            let stay: HashSet<&ConnectorId> = connectors.iter().map(|one| &one.id).collect();
-            let gone = previous.keys().filter(|id| !stay.contains(id));
-            removed.extend(gone.cloned());
-        }
-        Self { built, removed }
-    }
-}
-
-/// What is to be published.
-struct Next {
-    entries: Entries,
-    /// The entries that were built for it.
-    made: Vec<Arc<Entry>>,
-    /// The entries that they replace, and those of connectors that are gone.
-    gone: Vec<Arc<Entry>>,
-}
-
-struct Builder<'a> {
-    credentials: &'a Credentials,
-    metrics: &'a Metrics,
-    previous: &'a Entries,
-}
-
-impl Builder<'_> {
-    /// Builds what is new and nothing else; if one part fails, `ground` is as it was.
-    fn build(
-        &self,
-        differences: &Differences<'_>,
-        ground: &mut Ground,
-    ) -> Result<Next, PublishError> {
-        let mut next = Next {
-            entries: self.previous.clone(),
-            made: Vec::with_capacity(differences.built.len()),
-            gone: Vec::new(),
-        };
-        for connector in &differences.built {
-            match self.entry(connector, ground) {
-                Ok(entry) => next.made.push(entry),
-                Err(error) => {
-                    for entry in next.made {
-                        ground.release(&entry.upstream);
-                    }
-                    return Err(error);
-                }
-            }
-        }
-        for entry in &next.made {
-            let id = entry.connector.id.clone();
-            next.gone.extend(next.entries.insert(id, Arc::clone(entry)));
-        }
-        for id in &differences.removed {
-            next.gone.extend(next.entries.remove(id));
-        }
-        Ok(next)
-    }
-
-    fn entry(
-        &self,
-        connector: &Arc<Connector>,
-        ground: &mut Ground,
-    ) -> Result<Arc<Entry>, PublishError> {
-        let failed = |source| PublishError::Connector {
-            connector: connector.id.to_string(),
-            source,
-        };
-        let unaddressable = || PublishError::Unaddressable {
-            connector: connector.id.to_string(),
-        };
-        let (state, revision) = match self.previous.get(&connector.id) {
-            Some(previous) => (
-                Arc::clone(&previous.state),
-                Revision(previous.revision.0 + 1),
-            ),
-            None => {
-                let series = self.metrics.series(&connector.id);
-                (Arc::new(ConnectorState::new(series)), Revision(1))
-            }
-        };
-        let resource: &ResourceDomain =
-            connector.kind.resource_domain().ok_or_else(unaddressable)?;
-        let label = Arc::clone(state.series.label());
-        // Before anything is held that would have to be given up.
-        let source = self
-            .credentials
-            .source(
-                connector,
-                revision,
-                &ground.basis.credential_settings,
-                label,
-            )
-            .map_err(failed)?;
-        let (tls, pool) = ground.hold(connector, resource.origin()).map_err(failed)?;
-        let upstream = Upstream::new(resource.clone(), tls, pool);
-        Ok(Arc::new(Entry {
-            connector: Arc::clone(connector),
-            revision,
-            state,
-            upstream,
-            source,
-        }))
-    }
 }
 
 fn settings(config: &Config) -> Result<Settings, PublishError> {

@@ -134,18 +134,18 @@ impl Change<'_> {
 
     fn by_publisher(&self, files: &Files) {
         let both = files.listening_on(self.changed.address);
-        let mut published = Published::start(self.scene.stage, &both, ID);
         for (what, rounds, called) in [
             (What::One, ONE, ""),
             (What::Whole, WHOLE, ", the whole configuration published"),
         ] {
+            let mut published = Published::start(self.scene.stage, &both, (ID, what));
             let times = self.scene.pick(21, 3);
-            let took = self.visible(times, || published.publish(what));
+            let took = self.visible(times, || published.publish());
             (0..times).for_each(|_| published.wait());
             self.found(&format!("visible{called}"), took, "ms", median_of(times));
             if self.scene.length == Length::Full {
                 let ratios = self.rounds(&rounds, || {
-                    published.publish(what);
+                    published.publish();
                     published.wait();
                 });
                 let what = format!("p99 beside no changes{called}");

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use attache::clock::Clock;
 use attache::config::Config;
-use attache::control::publisher::Publisher;
+use attache::control::publisher::{Publisher, Stored};
 use attache::credential::Credentials;
 use attache::dial::{Dialer, Lookup, Resolver};
 use attache::logging::AccessLog;
@@ -54,11 +54,12 @@ pub(super) struct Published {
 }
 
 impl Published {
-    /// Starts one that shows the first of `files`, in which the connector `id` differs.
-    pub(super) fn start(stage: &Stage, files: &[PathBuf; 2], id: &str) -> Self {
+    /// Starts one that shows the first of `files`, in which the connector `id` differs, and
+    /// publishes `what` of the next.
+    pub(super) fn start(stage: &Stage, files: &[PathBuf; 2], (id, what): (&str, What)) -> Self {
         let program = std::env::current_exe().unwrap();
         let mut command = stage.processors.bound_command(Place::Gateway, &program);
-        command.arg(WORD).args(files).arg(id);
+        command.arg(WORD).args(files).args([id, what.word()]);
         let mut running = Running::start_piped(&mut command, stage.file("published.log"));
         let says = BufReader::new(running.child.stdout.take().unwrap());
         let mut published = Self { running, says };
@@ -66,10 +67,10 @@ impl Published {
         published
     }
 
-    /// Has it publish its other configuration, and does not wait.
-    pub(super) fn publish(&mut self, what: What) {
+    /// Has it publish what is next, and does not wait.
+    pub(super) fn publish(&mut self) {
         let stdin = self.running.child.stdin.as_mut().unwrap();
-        writeln!(stdin, "{}", what.word()).unwrap();
+        writeln!(stdin, "next").unwrap();
     }
 
     /// Waits until it has.
@@ -80,25 +81,36 @@ impl Published {
     }
 }
 
-/// Serves until standard input ends. `arguments` are two files, and the ID of the connector that
-/// differs.
+/// Serves until standard input ends. `arguments` are two files, the ID of the connector that
+/// differs, and what is published.
 pub(crate) fn run(arguments: &[String]) {
-    let [first, second, id] = arguments else {
-        panic!("{WORD} FILE FILE ID");
+    let [first, second, id, what] = arguments else {
+        panic!("{WORD} FILE FILE ID WHAT");
     };
-    let configs = [first, second].map(|file| Config::load(Path::new(file)).unwrap());
+    let mut configs = [first, second].map(|file| Config::load(Path::new(file)).unwrap());
+    // One that is published by itself is the store's.
+    let mut stored = Vec::new();
+    if what == What::One.word() {
+        for config in &mut configs {
+            let mut connectors = config.connectors.iter();
+            let place = connectors.position(|one| one.id.as_str() == id).unwrap();
+            stored.push(Stored {
+                connector: config.connectors.swap_remove(place),
+                revision: 1,
+            });
+        }
+    }
     let (gateway, _runtime) = Gateway::of(&configs[0]);
-    let mut turns = configs.iter().cycle().skip(1);
+    if let Some(one) = stored.first() {
+        gateway.publisher.publish_one(one).unwrap();
+    }
+    let mut turns = (0..configs.len()).cycle().skip(1);
     say_done();
     for line in io::stdin().lock().lines() {
-        let next = turns.next().unwrap();
-        let line = line.unwrap();
-        let retired = if line == What::One.word() {
-            let mut all = next.connectors.iter();
-            let one = all.find(|one| one.id.as_str() == id).unwrap();
-            gateway.publisher.publish_one(one)
-        } else {
-            gateway.publisher.publish(next)
+        let (_, next) = (line.unwrap(), turns.next().unwrap());
+        let retired = match stored.get(next) {
+            Some(one) => gateway.publisher.publish_one(one),
+            None => gateway.publisher.publish(&configs[next]),
         };
         gateway.data_plane.retire(retired.unwrap());
         say_done();

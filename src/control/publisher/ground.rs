@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! A pool, and an identity, lives as long as an entry leads to it: each entry that is built counts
-//! as one user, and is given up with [`Ground::release`]. So what a publication costs goes by what
+//! as one user, and is given up with [`Ground::release`]; an inactive connector's entry is none. So what a publication costs goes by what
 //! it changes and not by how many connectors there are.
 
 use std::collections::HashMap;
@@ -17,6 +17,9 @@ use crate::dial::AddressPolicy;
 use crate::directory::{PoolId, Retired, Upstream};
 use crate::tls::TlsError;
 use crate::tls::client::{ClientTls, Generation, TrustAnchors};
+
+/// The pool of inactive connectors. Real ones are counted from one.
+const NOWHERE: PoolId = PoolId(0);
 
 /// What entries are built on.
 #[derive(Debug)]
@@ -33,6 +36,8 @@ pub(super) struct Ground {
 pub(super) struct Basis {
     anchors: TrustAnchors,
     pub(super) credential_settings: credential::Settings,
+    /// What stands where an inactive connector's identity would: no connection is made under it.
+    nobody: ClientTls,
     identities: HashMap<IdentityKey, ClientTls>,
 }
 
@@ -62,6 +67,7 @@ impl Basis {
         } = &config.trust;
         let bundles = ca_bundles.iter().map(AsRef::as_ref);
         let anchors = system.and(bundles).map_err(PublishError::Trust)?;
+        let nobody = ClientTls::new(&anchors, None, Http2::Off).map_err(PublishError::Trust)?;
         Ok(Self {
             credential_settings: credential::Settings {
                 tokens: Arc::new(config.tokens),
@@ -69,6 +75,7 @@ impl Basis {
                 anchors: anchors.clone(),
             },
             anchors,
+            nobody,
             identities: HashMap::new(),
         })
     }
@@ -78,6 +85,12 @@ impl Basis {
         let mut basis = self.clone();
         basis.credential_settings.tokens = Arc::new(tokens);
         basis
+    }
+
+    /// How many identities are held.
+    #[cfg(test)]
+    pub(super) fn identities(&self) -> usize {
+        self.identities.len()
     }
 
     /// The TLS identity of `connector`, shared with all that want the same.
@@ -140,8 +153,18 @@ impl Ground {
         Ok((tls, (pool.id, pool.retired.clone())))
     }
 
+    /// What an inactive connector leads to: a pool that is retired and that nothing is held of.
+    pub(super) fn nowhere(&self) -> (ClientTls, (PoolId, Retired)) {
+        let retired = Retired::default();
+        retired.retire();
+        (self.basis.nobody.clone(), (NOWHERE, retired))
+    }
+
     /// An entry leads to `upstream` no more. Returns the pool if it was the last that did.
     pub(super) fn release(&mut self, upstream: &Upstream) -> Option<PoolId> {
+        if upstream.pool == NOWHERE {
+            return None;
+        }
         let generation = upstream.tls.generation();
         let key = (upstream.resource.origin().clone(), generation);
         let pool = self.pools.get_mut(&key)?;

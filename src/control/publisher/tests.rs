@@ -10,6 +10,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::clock::Clock;
+use crate::connector::Revision;
 use crate::dial::{Dialer, Lookup, Resolver};
 
 /// A publisher that has published what `text` says.
@@ -175,35 +176,206 @@ async fn a_publication_that_fails_leaves_pools_and_entries_as_they_were() {
     assert_eq!(retired, [before.get("b").unwrap().upstream.pool]);
 }
 
-#[tokio::test]
-async fn one_connector_that_is_published_by_itself_replaces_its_entry_alone() {
-    let publisher = publisher(&text(&many(1_000)));
-    let before = publisher.entries();
-    let (old_pool, _) = publisher.pool_of("c500");
-    let edited = config(&text(&[line("c500", "moved.example")]));
+/// A connector of the store.
+fn stored(id: &str, host: &str, revision: u64) -> Stored {
+    let config = config(&text(&[line(id, host)]));
+    Stored {
+        connector: Arc::clone(&config.connectors[0]),
+        revision,
+    }
+}
 
-    let retired = publisher.publish_one(&edited.connectors[0]).unwrap();
+/// The same, deactivated.
+fn inactive(id: &str, host: &str, revision: u64) -> Stored {
+    let mut stored = stored(id, host, revision);
+    Arc::make_mut(&mut stored.connector).enabled = false;
+    stored
+}
 
-    let after = publisher.entries();
-    assert_eq!(differing(&before, &after), ["c500"]);
-    assert_eq!(retired, [old_pool]);
-    assert_eq!(after.get("c500").unwrap().revision, Revision(2));
-    let added = config(&text(&[line("new", "new.example")]));
-    publisher.publish_one(&added.connectors[0]).unwrap();
-    assert_eq!(differing(&after, &publisher.entries()), ["new"]);
+/// The same with a certificate that nobody can read.
+fn broken(id: &str, host: &str, revision: u64) -> Stored {
+    let mut stored = stored(id, host, revision);
+    let bundle = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    Arc::make_mut(&mut stored.connector).ca_bundle = Some(bundle.into());
+    stored
+}
+
+/// The same with a token.
+fn with_token(id: &str, revision: u64) -> Stored {
+    let oauth2 =
+        "{ oauth2: { token_url: 'https://login.example/token', client_id: a, client_secret: b } }";
+    let line = line(id, "api.example").replace("auth: none", &format!("auth: {oauth2}"));
+    Stored {
+        connector: Arc::clone(&config(&text(&[line])).connectors[0]),
+        revision,
+    }
+}
+
+fn refused(amended: &Amended) -> Vec<&str> {
+    amended.refused.iter().map(|(id, _)| id.as_str()).collect()
 }
 
 #[tokio::test]
-async fn one_connector_that_cannot_be_published_changes_nothing() {
-    let publisher = publisher(&text(&many(3)));
+async fn a_connector_of_the_store_is_published_by_itself_and_replaces_its_entry_alone() {
+    let publisher = publisher(&text(&many(1_000)));
+    publisher
+        .publish_one(&stored("mine", "one.example", 4))
+        .unwrap();
     let before = publisher.entries();
-    let mut edited = config(&text(&[line("c1", "moved.example")]));
-    let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    Arc::make_mut(&mut edited.connectors[0]).ca_bundle = Some(broken.into());
+    let (old_pool, _) = publisher.pool_of("mine");
 
-    let refused = publisher.publish_one(&edited.connectors[0]);
+    let retired = publisher
+        .publish_one(&stored("mine", "two.example", 9))
+        .unwrap();
 
-    assert!(matches!(refused, Err(PublishError::Connector { .. })));
-    assert_eq!(differing(&before, &publisher.entries()), [""; 0]);
-    assert!(!publisher.pool_of("c1").1);
+    let after = publisher.entries();
+    assert_eq!(differing(&before, &after), ["mine"]);
+    assert_eq!(retired, [old_pool]);
+    assert_eq!(before.get("mine").unwrap().revision, Revision(4));
+    assert_eq!(after.get("mine").unwrap().revision, Revision(9));
+}
+
+#[tokio::test]
+async fn the_store_and_the_configuration_leave_each_other_alone() {
+    let mut lines = many(3);
+    let publisher = publisher(&text(&lines));
+    let both = [stored("s0", "s0.example", 1), stored("s1", "s1.example", 2)];
+    assert_eq!(refused(&publisher.amend(&both, &[])), [""; 0]);
+    let before = publisher.entries();
+
+    lines.remove(1);
+    publisher.publish(&config(&text(&lines))).unwrap();
+    assert_eq!(differing(&before, &publisher.entries()), ["c1"]);
+
+    let one = ConnectorId::parse("s0").unwrap();
+    let own = ConnectorId::parse("c0").unwrap();
+    publisher.amend(&[], &[one, own]);
+    assert_eq!(differing(&before, &publisher.entries()), ["c1", "s0"]);
+    assert!(
+        publisher.entries().contains_key("c0"),
+        "not the store's to withdraw"
+    );
+}
+
+#[tokio::test]
+async fn an_id_is_used_once_and_the_configuration_keeps_it() {
+    let publisher = publisher(&text(&many(2)));
+    publisher
+        .publish_one(&stored("s0", "s0.example", 1))
+        .unwrap();
+    let before = publisher.entries();
+
+    let clashing = config(&text(&[line("s0", "other.example")]));
+    let error = publisher.publish(&clashing).unwrap_err();
+    assert!(matches!(error, PublishError::Clash { .. }));
+    assert!(
+        error
+            .to_string()
+            .starts_with("connector s0 is in the store and in the configuration")
+    );
+
+    let both = [stored("c0", "s.example", 2), stored("s1", "s1.example", 2)];
+    let amended = publisher.amend(&both, &[]);
+    assert_eq!(refused(&amended), ["c0"]);
+    assert_eq!(differing(&before, &publisher.entries()), ["s1"]);
+}
+
+#[tokio::test]
+async fn a_connector_of_the_store_that_cannot_be_used_is_withdrawn_and_the_others_are_served() {
+    let publisher = publisher(&text(&many(1)));
+    publisher.publish_one(&stored("a", "a.example", 1)).unwrap();
+    let (pool, _) = publisher.pool_of("a");
+
+    let amended = publisher.amend(
+        &[broken("a", "a.example", 2), stored("b", "b.example", 2)],
+        &[],
+    );
+
+    assert_eq!(refused(&amended), ["a"]);
+    assert_eq!(amended.retired, [pool]);
+    assert!(!publisher.entries().contains_key("a"));
+    assert!(publisher.entries().contains_key("b"));
+    // It may come back, and so may its ID in the configuration once it is gone for good.
+    publisher.publish_one(&stored("a", "a.example", 3)).unwrap();
+    publisher.withdraw(&ConnectorId::parse("a").unwrap());
+    publisher
+        .publish(&config(&text(&[line("a", "a.example")])))
+        .unwrap();
+}
+
+#[tokio::test]
+async fn a_deactivated_connector_holds_neither_pool_nor_identity_nor_token() {
+    let publisher = publisher(&text(&[]).replace("connectors:\n", "connectors: []\n"));
+    publisher.publish_one(&with_token("a", 1)).unwrap();
+    publisher
+        .publish_one(&stored("b", "api.example", 2))
+        .unwrap();
+    let (shared, _) = publisher.pool_of("a");
+    assert_eq!(publisher.pool_of("b"), (shared, false));
+    let mut off = with_token("a", 3);
+    Arc::make_mut(&mut off.connector).enabled = false;
+
+    let retired = publisher.publish_one(&off).unwrap();
+
+    assert_eq!(retired, [], "an active connector still leads to it");
+    let entry = Arc::clone(publisher.entries().get("a").unwrap());
+    assert!(
+        matches!(entry.source, Source::Fixed(_)),
+        "{:?}",
+        entry.source
+    );
+    assert!(entry.upstream.retired.is_retired());
+    assert_ne!(entry.upstream.pool, shared);
+    let retired = publisher
+        .publish_one(&inactive("b", "api.example", 4))
+        .unwrap();
+    assert_eq!(retired, [shared], "nobody leads to it");
+    let identities = publisher
+        .published
+        .lock()
+        .unwrap()
+        .ground
+        .basis
+        .identities();
+    assert_eq!(identities, 0, "nor to what it was made under");
+    publisher.publish_one(&with_token("a", 5)).unwrap();
+    assert_ne!(publisher.pool_of("a").0, shared, "no connection comes back");
+}
+
+#[tokio::test]
+async fn another_revision_of_the_same_connector_is_another_token() {
+    let publisher = publisher(&text(&many(1)));
+    publisher.publish_one(&with_token("a", 1)).unwrap();
+    let slot = |publisher: &Publisher| match &publisher.entries().get("a").unwrap().source {
+        Source::Token(slot) => Arc::clone(slot),
+        Source::Fixed(_) => panic!("a token was wanted"),
+    };
+    let before = slot(&publisher);
+
+    publisher.publish_one(&with_token("a", 2)).unwrap();
+    assert!(!Arc::ptr_eq(&before, &slot(&publisher)));
+
+    // A reload that leaves it as it is leaves it its token.
+    let before = slot(&publisher);
+    publisher.publish(&config(&text(&many(2)))).unwrap();
+    assert!(Arc::ptr_eq(&before, &slot(&publisher)));
+}
+
+#[tokio::test]
+async fn other_trust_is_taken_by_the_connectors_of_the_store_too() {
+    let lines = text(&many(1));
+    let publisher = publisher(&lines);
+    publisher.publish_one(&stored("a", "a.example", 7)).unwrap();
+    let (pool, _) = publisher.pool_of("a");
+
+    let trust = config(&format!(
+        "trust: {{ allow_addresses: [10.0.0.1] }}\n{lines}"
+    ));
+    let retired = publisher.publish(&trust).unwrap();
+
+    assert!(retired.contains(&pool));
+    assert_eq!(publisher.entries().get("a").unwrap().revision, Revision(8));
+    // Nor is a revision used twice once the store's own comes.
+    publisher.publish_one(&stored("a", "a.example", 8)).unwrap();
+    assert_eq!(publisher.entries().get("a").unwrap().revision, Revision(9));
 }
