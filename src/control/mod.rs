@@ -19,6 +19,7 @@ mod problem;
 mod routes;
 pub mod access;
 pub mod publisher;
+pub mod registry;
 pub mod store;
 
 pub use bulkheads::{BreakerState, BulkheadReport, bulkhead_reporter};
