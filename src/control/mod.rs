@@ -18,6 +18,8 @@ mod listener;
 mod problem;
 mod routes;
 pub mod access;
+#[allow(dead_code, reason = "the endpoints that use all of it follow")]
+pub mod api;
 pub mod publisher;
 pub mod registry;
 pub mod store;

@@ -1,0 +1,10 @@
+//! Endpoints of the audit log.
+
+use utoipa_axum::router::OpenApiRouter;
+
+use super::Shared;
+
+/// Its routes, under `/api/v1`.
+pub(super) fn routes() -> OpenApiRouter<Shared> {
+    OpenApiRouter::new()
+}

@@ -1,0 +1,150 @@
+//! How the control plane says what it refuses (RFC 9457).
+//!
+//! # Invariants
+//!
+//! A detail is written for administrators; it never repeats a value that was sent, which could be a
+//! secret.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
+use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use serde::Serialize;
+
+use super::reason::Reason;
+
+/// What is wrong with one field of a request's body, query or head.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct FieldError {
+    /// A JSON pointer (RFC 6901) into the body; `?name` names a parameter of the query.
+    pub(super) field: String,
+    /// What it must be; never what it is.
+    pub(super) detail: String,
+}
+
+/// A refusal, on its way to the administrator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem(Box<Told>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Told {
+    reason: Reason,
+    detail: Cow<'static, str>,
+    errors: Vec<FieldError>,
+    legs: Option<serde_json::Value>,
+    retry_after: Option<Duration>,
+    allow: Option<HeaderValue>,
+}
+
+/// How long a client waits for the store if nothing closer is known.
+const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+
+impl Problem {
+    /// A refusal for `reason`, with the detail that it always has.
+    pub(super) fn of(reason: Reason) -> Self {
+        let unavailable = reason == Reason::StoreUnavailable;
+        Self(Box::new(Told {
+            reason,
+            detail: Cow::Borrowed(reason.when()),
+            errors: Vec::new(),
+            legs: None,
+            retry_after: unavailable.then_some(STORE_RETRY_AFTER),
+            allow: None,
+        }))
+    }
+
+    /// Why.
+    pub(super) fn reason(&self) -> Reason {
+        self.0.reason
+    }
+
+    /// The same with a closer detail; never a value that was sent.
+    pub(super) fn detail(mut self, detail: impl Into<Cow<'static, str>>) -> Self {
+        self.0.detail = detail.into();
+        self
+    }
+
+    /// The same with a time after which to try again.
+    pub(super) fn retry_after(mut self, wait: Duration) -> Self {
+        self.0.retry_after = Some(wait);
+        self
+    }
+
+    /// The same with how far a validation came.
+    pub(super) fn legs(mut self, legs: serde_json::Value) -> Self {
+        self.0.legs = Some(legs);
+        self
+    }
+
+    /// The same with the methods that are known here.
+    pub(super) fn allow(mut self, methods: HeaderValue) -> Self {
+        self.0.allow = Some(methods);
+        self
+    }
+
+    /// `invalid`, with what is wrong.
+    pub(super) fn invalid(errors: Vec<FieldError>) -> Self {
+        let mut problem = Self::of(Reason::Invalid);
+        problem.0.errors = errors;
+        problem
+    }
+
+    /// The answer, its body included.
+    pub(super) fn render(&self, request_id: &str) -> Response {
+        let status = self.0.reason.status();
+        let document = Document {
+            kind: format!("urn:attache:problem:{}", self.0.reason.name()),
+            title: status.canonical_reason().unwrap_or_default(),
+            status: status.as_u16(),
+            detail: &self.0.detail,
+            request_id,
+            errors: &self.0.errors,
+            legs: self.0.legs.as_ref(),
+        };
+        // Texts and numbers; there is nothing in them that could fail to be written.
+        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let mut answer = crate::control::problem::answer(status, "application/problem+json", body)
+            .map(Body::new);
+        let fields = answer.headers_mut();
+        if let Some(wait) = self.0.retry_after {
+            // RFC 9110 §10.2.3: whole seconds, rounded up.
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            fields.insert(RETRY_AFTER, seconds.into());
+        }
+        if let Some(allow) = &self.0.allow {
+            // RFC 9110 §15.5.6.
+            fields.insert(ALLOW, allow.clone());
+        }
+        if let Some(challenge) = self.0.reason.challenge() {
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        answer
+    }
+}
+
+/// A problem travels as itself until the shell, which knows the request's ID, writes it down.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut answer = Response::new(Body::empty());
+        *answer.status_mut() = self.0.reason.status();
+        answer.extensions_mut().insert(self);
+        answer
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    #[serde(rename = "type")]
+    kind: String,
+    title: &'a str,
+    status: u16,
+    detail: &'a str,
+    request_id: &'a str,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    errors: &'a [FieldError],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    legs: Option<&'a serde_json::Value>,
+}
