@@ -14,6 +14,7 @@ mod kind;
 mod organization;
 mod origin;
 mod recovery;
+mod role;
 mod scheme;
 
 pub use bulkhead::{Breaker, Bulkhead, Rate};
@@ -21,6 +22,7 @@ pub use kind::{Custom, Kind};
 pub use organization::{InvalidOrganization, ORGANIZATION_BYTES_MAX, Organization};
 pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain};
 pub use recovery::{BodySign, ExpiredOn, Recovery, Retry};
+pub use role::{Access, Role, UnknownRole};
 pub use scheme::{
     Assertion, Basic, ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_FIELDS,
     RESERVED_PARAMETERS, Scheme, SigningAlgorithm, StaticHeader,

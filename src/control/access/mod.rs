@@ -2,17 +2,22 @@
 //!
 //! # Invariants
 //!
-//! What a role may do is said in one place, [`Role::access`]. An [`Actor`] is made by whoever proved
-//! who they are, and nowhere else; it lives for one request.
+//! What a role may do is said in one place, [`Role::access`]. An [`Actor`] is made by
+//! [`Authentication::authenticate`] for whoever proved who they are, and by the commands of those
+//! who hold the store itself; it lives for one request.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use crate::connector::Organization;
+pub use crate::connector::{Access, Role, UnknownRole};
 
-mod role;
+mod authentication;
+mod throttle;
+mod token;
 
-pub use role::{Access, Role, UnknownRole};
+pub use authentication::{Authentication, Unauthenticated};
+pub use token::{HashError, Minted, TOKEN_PREFIX, Token};
 
 /// Whose connectors an administrator sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
