@@ -17,7 +17,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Admin, Config, ConfigError};
+use crate::config::{Admin, Config, ConfigError, Store};
 use crate::control::publisher::{PublishError, Publisher};
 use crate::control::{self, Control, Door, Health, HostRule};
 use crate::credential::Credentials;
@@ -268,6 +268,7 @@ struct Fixed {
     workers: usize,
     admin: Admin,
     metrics_listen: Option<SocketAddr>,
+    store: Option<Store>,
 }
 
 impl Fixed {
@@ -277,6 +278,7 @@ impl Fixed {
             workers: config.workers,
             admin: config.admin.clone(),
             metrics_listen: config.metrics.listen,
+            store: config.store.clone(),
         }
     }
 
@@ -287,6 +289,7 @@ impl Fixed {
             (self.workers != next.workers, "workers"),
             (self.admin != next.admin, "admin"),
             (self.metrics_listen != next.metrics.listen, "metrics.listen"),
+            (self.store != next.store, "store"),
         ]
         .into_iter()
         .find_map(|(changed, key)| changed.then_some(key))

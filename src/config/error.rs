@@ -10,6 +10,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use super::document::Position;
+use super::store::InvalidMasterKey;
 use crate::connector::{InvalidConnectorId, InvalidUrl};
 use crate::tls::TlsError;
 
@@ -235,6 +236,30 @@ pub(super) enum Problem {
 
     #[error("{0} is the address of another listener as well")]
     SameAddress(std::net::SocketAddr),
+
+    // The store.
+    #[error(
+        "sends passwords to another host without knowing which: `sslmode` must be verify-full there (what holds where it is absent)"
+    )]
+    StoreUnverified,
+    #[error("has a parameter that is not known; known are {}", .0.join(", "))]
+    UnknownParameter(&'static [&'static str]),
+    #[error("is the database itself; the snapshot is a file of its own")]
+    SnapshotIsDatabase,
+    #[error("is a key that stands before it already")]
+    SameMasterKey,
+    #[error("what is written there {0}")]
+    MasterKey(InvalidMasterKey),
+    #[error("the command cannot be started")]
+    CommandNotStarted(#[source] std::io::Error),
+    #[error("the output of the command cannot be read")]
+    CommandOutput(#[source] std::io::Error),
+    #[error("the output of the command is not UTF-8 text")]
+    CommandNotText,
+    #[error("the command failed ({0})")]
+    CommandFailed(std::process::ExitStatus),
+    #[error("the command took longer than {0} s and was ended")]
+    CommandSlow(u64),
 
     // Secrets, certificates and keys.
     #[error("the file {} cannot be read", path.display())]

@@ -17,6 +17,7 @@ use zeroize::Zeroizing;
 use super::document::Node;
 use super::error::Problem;
 use super::reader::{self, Reader, Section};
+use super::store::MasterKey;
 use super::units::Size;
 use crate::connector::ClientCertificate;
 use crate::secret::Secret;
@@ -118,8 +119,18 @@ impl<'e> Files<'e> {
         self.file.iter().chain(beside).cloned().collect()
     }
 
+    /// The directory that paths are relative to.
+    pub(super) fn base_dir(&self) -> &Path {
+        &self.base_dir
+    }
+
+    /// Where `written` leads.
+    pub(super) fn resolve(&self, written: &str) -> PathBuf {
+        self.base_dir.join(written)
+    }
+
     fn read_file(&mut self, written: &str) -> Result<Sourced, Problem> {
-        let path = self.base_dir.join(written);
+        let path = self.resolve(written);
         let text = match self.texts.get(&path) {
             Some(text) => Rc::clone(text),
             None => {
@@ -380,10 +391,11 @@ fn is_path(written: &str) -> bool {
         && written.len() <= 1024
         && !written.contains(char::is_control)
         && !written.contains(PEM_START)
+        && !written.contains(MasterKey::PREFIX)
 }
 
 /// Without the newline that editors and `echo` put behind a secret; further ones are its own.
-fn without_newline(text: &str) -> &str {
+pub(super) fn without_newline(text: &str) -> &str {
     match text.strip_suffix('\n') {
         Some(line) => line.strip_suffix('\r').unwrap_or(line),
         None => text,

@@ -31,11 +31,13 @@ mod path;
 mod reader;
 mod recovery;
 mod settings;
+mod store;
 #[cfg(test)]
 mod tests;
 mod units;
 
 pub use error::{ConfigError, Fault, Faults};
+pub use store::{InvalidMasterKey, MasterKey, Store, StoreUrl};
 
 /// The longest name, URL or other text that is no secret, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -86,6 +88,8 @@ pub struct Config {
     pub timeouts: Timeouts,
     /// The life of tokens.
     pub tokens: Tokens,
+    /// Where connectors are kept that administrators manage, if there are any. Not reloadable.
+    pub store: Option<Store>,
     /// The connectors, in the order they were written.
     pub connectors: Vec<Arc<Connector>>,
     /// What is allowed but unwise; logged at load and shown by `attache check`.

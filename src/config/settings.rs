@@ -11,7 +11,7 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Part, Size, Span};
 use super::{
     AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth, bulkhead,
-    connectors, files, listeners, oauth, recovery,
+    connectors, files, listeners, oauth, recovery, store,
 };
 use crate::tls::client::check_anchors;
 
@@ -29,6 +29,7 @@ pub(super) const ROOT_KEYS: &[&str] = &[
     "timeouts",
     "upstream",
     "tokens",
+    "store",
     "connectors",
 ];
 /// Every key there is, wherever it stands.
@@ -55,6 +56,9 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     assertion::ASSERTION_KEYS,
     files::SOURCE_KEYS,
     files::PAIR_KEYS,
+    store::STORE_KEYS,
+    store::KEY_SOURCE_KEYS,
+    store::KINDS,
 ];
 
 pub(super) const LOGS_KEYS: &[&str] = &["format", "level", "access"];
@@ -179,6 +183,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
         limits: limits(reader, &root, path),
         timeouts: timeouts(reader, &root, path),
         tokens: tokens(reader, &root, path),
+        store: store::store(reader, &root, path),
         connectors: connectors::read(reader, &root, path, &defaults),
         warnings: Vec::new(),
         files: Vec::new(),

@@ -19,6 +19,7 @@ mod connectors;
 mod reference;
 mod secrets;
 mod settings;
+mod store;
 mod trouble;
 
 /// The environment of every test here.

@@ -8,9 +8,13 @@
 //! and in the order of commits, so that whoever has seen revision *n* asks for what came after it
 //! and misses nothing. No secret is at rest here but sealed.
 
+mod keyring;
 mod records;
+mod seal;
 
+pub use keyring::{KeyId, Keyring, NoMasterKey};
 pub use records::{
     AdminToken, AuditEntry, AuditOutcome, ConnectorRecord, OrganizationRecord, Phase, Secrets,
     Staged,
 };
+pub use seal::{Place, SealError, SealedSecrets, SealedValue, Slot, WrappedKey};

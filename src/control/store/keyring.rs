@@ -1,0 +1,150 @@
+//! The master keys of the configuration, by their IDs.
+//!
+//! # Invariants
+//!
+//! The first key is current: everything is sealed under it. The others only open. An ID tells which
+//! key it is and nothing of the key.
+
+use std::fmt;
+use std::sync::Arc;
+
+use aws_lc_rs::hmac;
+
+use crate::config::MasterKey;
+
+/// Which master key: the first 64 bits of HMAC-SHA256(key, "attache key id"), in hexadecimal.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(Arc<str>);
+
+impl KeyId {
+    /// The ID of `key`.
+    pub fn of(key: &MasterKey) -> Self {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+        let tag = hmac::sign(&key, b"attache key id");
+        let hex = |byte: &u8| format!("{byte:02x}");
+        let id: String = tag.as_ref().iter().take(8).map(hex).collect();
+        Self(id.into())
+    }
+
+    /// Reads an ID as it was kept; `None` if `text` is none.
+    pub fn read(text: &str) -> Option<Self> {
+        let digit = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        (text.len() == 16 && text.bytes().all(digit)).then(|| Self(text.into()))
+    }
+
+    /// The ID as it is kept and shown.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The master keys a process holds; a clone is cheap.
+#[derive(Clone, Debug)]
+pub struct Keyring {
+    current: (KeyId, MasterKey),
+    others: Arc<[(KeyId, MasterKey)]>,
+}
+
+/// There is no key to seal under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("there is no master key")]
+pub struct NoMasterKey;
+
+impl Keyring {
+    /// Holds `keys`; the first is current.
+    ///
+    /// # Errors
+    ///
+    /// [`NoMasterKey`] if there is none, which no checked configuration has.
+    pub fn new(keys: &[MasterKey]) -> Result<Self, NoMasterKey> {
+        let named = |key: &MasterKey| (KeyId::of(key), key.clone());
+        let (current, others) = keys.split_first().ok_or(NoMasterKey)?;
+        Ok(Self {
+            current: named(current),
+            others: others.iter().map(named).collect(),
+        })
+    }
+
+    /// The key that everything is sealed under.
+    pub fn current(&self) -> &KeyId {
+        &self.current.0
+    }
+
+    /// Every key that is held, the current one first.
+    pub fn ids(&self) -> impl Iterator<Item = &KeyId> {
+        self.all().map(|(id, _)| id)
+    }
+
+    /// Whether what is sealed under `id` can be opened.
+    pub fn holds(&self, id: &KeyId) -> bool {
+        self.key(id).is_some()
+    }
+
+    pub(super) fn current_key(&self) -> &MasterKey {
+        &self.current.1
+    }
+
+    pub(super) fn key(&self, id: &KeyId) -> Option<&MasterKey> {
+        self.all()
+            .find_map(|(held, key)| (held == id).then_some(key))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &(KeyId, MasterKey)> {
+        std::iter::once(&self.current).chain(self.others.iter())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use zeroize::Zeroizing;
+
+    fn key(byte: u8) -> MasterKey {
+        MasterKey::new(Zeroizing::new([byte; 32]))
+    }
+
+    #[test]
+    fn an_id_is_the_beginning_of_an_hmac_and_nothing_of_the_key() {
+        // HMAC-SHA256 of "attache key id" under 32 zero bytes, as computed with OpenSSL.
+        assert_eq!(KeyId::of(&key(0)).as_str(), "6a7ec4103fe5fd9d");
+        assert_ne!(KeyId::of(&key(0)), KeyId::of(&key(1)));
+    }
+
+    #[test]
+    fn an_id_that_was_not_written_by_us_is_none() {
+        let id = KeyId::of(&key(7));
+        assert_eq!(KeyId::read(id.as_str()), Some(id));
+        for text in [
+            "",
+            "0123",
+            "0123456789ABCDEF",
+            "0123456789abcdefa",
+            "0123456789abcdeg",
+        ] {
+            assert_eq!(KeyId::read(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_first_key_is_current_and_the_others_are_held() {
+        let keyring = Keyring::new(&[key(1), key(2)]).unwrap();
+
+        assert_eq!(keyring.current(), &KeyId::of(&key(1)));
+        assert!(keyring.holds(&KeyId::of(&key(2))));
+        assert!(!keyring.holds(&KeyId::of(&key(3))));
+        assert_eq!(keyring.ids().count(), 2);
+        assert!(Keyring::new(&[]).is_err());
+    }
+}
