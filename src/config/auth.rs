@@ -173,6 +173,7 @@ pub(super) fn headers<'d>(
     let mut headers = Vec::new();
     let entries = reader.entries(node, path, HEADERS_MAX);
     for entry in entries {
+        let path = &path.entry(&entry.key);
         let name = match field_name(&entry.key) {
             Ok(name) if names.insert(name.clone()) => Some(name),
             Ok(_) => {

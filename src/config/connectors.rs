@@ -1,16 +1,16 @@
 //! Connectors, and the limits towards their resource domains.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::document::{Content, Node, Position};
+use super::document::Node;
 use super::error::Problem;
+use super::identity::{Taken, connector_id, connector_name, legal_id, organization};
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
 use super::{auth, bulkhead, recovery};
 use crate::connector::{
-    Bulkhead, Connector, ConnectorId, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind,
-    Organization, Recovery, ResourceDomain, Scheme, Scrub, Upstream,
+    Bulkhead, Connector, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
+    ResourceDomain, Scheme, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
 
@@ -52,9 +52,6 @@ pub(super) const UPSTREAM_KEYS: &[&str] = &[
 /// The most connectors of one gateway.
 const CONNECTORS_MAX: usize = 1_000_000;
 
-/// The longest name, in bytes.
-const NAME_BYTES_MAX: usize = 200;
-
 pub(super) const CONNECT: Bounded<Span> = span("connect", Span::millis(1_500), Span::minutes(1));
 pub(super) const RESPONSE_HEAD: Bounded<Span> =
     span("response_head", Span::secs(15), Span::hours(1));
@@ -79,8 +76,9 @@ const fn span(key: &'static str, default: Span, max: Span) -> Bounded<Span> {
     }
 }
 
-/// What connectors have that say nothing else: one for all of them.
-pub(super) struct Defaults {
+/// What connectors have that say nothing else: one for all of them. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ConnectorDefaults {
     upstream: Arc<Upstream>,
     recovery: Arc<Recovery>,
     bulkhead: Arc<Bulkhead>,
@@ -91,8 +89,8 @@ pub(super) fn defaults<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     path: &Path<'_>,
-) -> Defaults {
-    Defaults {
+) -> ConnectorDefaults {
+    ConnectorDefaults {
         upstream: Arc::new(default_upstream(reader, root, path)),
         recovery: Arc::default(),
         bulkhead: Arc::default(),
@@ -169,7 +167,7 @@ pub(super) fn read<'d>(
     reader: &mut Reader<'d>,
     root: &Section<'d>,
     path: &Path<'_>,
-    defaults: &Defaults,
+    defaults: &ConnectorDefaults,
 ) -> Vec<Arc<Connector>> {
     let Some(node) = root.optional("connectors") else {
         return Vec::new();
@@ -179,32 +177,23 @@ pub(super) fn read<'d>(
     let mut taken = Taken::default();
     let mut connectors = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
+        // People know connectors by their IDs; the index is for those that have none.
         let path = path.index(index);
+        let path = path.renamed(legal_id(reader, node));
         let read = connector(reader, node, &path, defaults, &mut taken);
         connectors.extend(read.map(Arc::new));
     }
     connectors
 }
 
-/// The IDs and names that earlier connectors have, and where.
-#[derive(Default)]
-struct Taken<'d> {
-    ids: HashMap<ConnectorId, Position>,
-    /// Within each organization.
-    names: HashMap<(Organization, &'d str), Position>,
-    /// One of each, however many connectors it has.
-    organizations: HashMap<&'d str, Organization>,
-}
-
-fn connector<'d>(
+/// Reads one connector.
+pub(super) fn connector<'d>(
     reader: &mut Reader<'d>,
     node: &'d Node,
-    by_index: &Path<'_>,
-    defaults: &Defaults,
+    path: &Path<'_>,
+    defaults: &ConnectorDefaults,
     taken: &mut Taken<'d>,
 ) -> Option<Connector> {
-    // People know connectors by their IDs; the index is for those that have none.
-    let path = &by_index.renamed(legal_id(reader, node));
     let section = &reader.mapping(node, path, CONNECTOR_KEYS)?;
     let id = connector_id(reader, section, path, taken);
     let organization = organization(reader, section, path, taken);
@@ -269,96 +258,6 @@ fn warm<'d>(
         reader.fault(at, &path.key("warm"), Problem::MustBe(WARM_FORM));
     }
     warm
-}
-
-/// The ID that `node` says, if it is one.
-fn legal_id<'d>(reader: &Reader<'d>, node: &'d Node) -> Option<&'d str> {
-    let Content::Map(entries) = &node.content else {
-        return None;
-    };
-    let entry = entries.iter().find(|entry| entry.key == "id")?;
-    let document = reader.document;
-    let text = document.text(&entry.value)?;
-    ConnectorId::parse(text).is_ok().then_some(text)
-}
-
-fn connector_id<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    path: &Path<'_>,
-    taken: &mut Taken<'d>,
-) -> Option<ConnectorId> {
-    let text = reader.required_text(section, path, "id", ID_FORM)?;
-    let at = section.place("id");
-    let path = path.key("id");
-    match ConnectorId::parse(text) {
-        Err(error) => {
-            reader.fault(at, &path, Problem::ConnectorId(error));
-            None
-        }
-        Ok(id) => {
-            if let Some(first) = taken.ids.get(&id) {
-                let first = first.line;
-                reader.fault(at, &path, Problem::DuplicateId { first });
-            } else {
-                taken.ids.insert(id.clone(), at);
-            }
-            Some(id)
-        }
-    }
-}
-
-const ID_FORM: &str = "an ID of 1 to 64 of a-z, 0-9 and '-' that never changes";
-/// One that cannot be read is a fault, and stands for `default` until that is told.
-fn organization<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    path: &Path<'_>,
-    taken: &mut Taken<'d>,
-) -> Organization {
-    let Some(node) = section.optional("organization") else {
-        return Organization::default();
-    };
-    let path = path.key("organization");
-    let Some(text) = reader.text(node, &path, ORGANIZATION_FORM) else {
-        return Organization::default();
-    };
-    if let Some(known) = taken.organizations.get(text) {
-        return known.clone();
-    }
-    match Organization::parse(text) {
-        Ok(organization) => {
-            taken.organizations.insert(text, organization.clone());
-            organization
-        }
-        Err(_) => {
-            reader.fault(node.at, &path, Problem::MustBe(ORGANIZATION_FORM));
-            Organization::default()
-        }
-    }
-}
-
-const ORGANIZATION_FORM: &str = "an organization of 1 to 64 of a-z, 0-9 and '-'";
-const NAME_FORM: &str = "a name of 1 to 200 bytes without control characters";
-
-fn connector_name<'d>(
-    reader: &mut Reader<'d>,
-    section: &Section<'d>,
-    path: &Path<'_>,
-    (taken, organization): (&mut Taken<'d>, &Organization),
-) -> Option<&'d str> {
-    let name = reader.required_text(section, path, "name", NAME_FORM)?;
-    let at = section.place("name");
-    let path = path.key("name");
-    if name.len() > NAME_BYTES_MAX {
-        reader.fault(at, &path, Problem::MustBe(NAME_FORM));
-        return None;
-    }
-    if let Some(first) = taken.names.insert((organization.clone(), name), at) {
-        let first = first.line;
-        reader.fault(at, &path, Problem::DuplicateName { first });
-    }
-    Some(name)
 }
 
 fn resource_domain<'d>(

@@ -1,4 +1,4 @@
-//! YAML text as a tree whose every node knows where it stands.
+//! YAML text, or a JSON value, as a tree whose every node knows where it stands.
 //!
 //! # Invariants
 //!
@@ -7,6 +7,7 @@
 //! fixed sentences about syntax. The memory a document takes is linear in its length: aliases are
 //! replayed at most as many times as the text has bytes.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{self, Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -18,7 +19,7 @@ use super::error::{Fault, Problem};
 use super::{reader, settings};
 
 /// The deepest nesting; the deepest key of the configuration stands at nine.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
 
 /// The least budget, so that short documents are never refused for their shape.
 const BUDGET_MIN: usize = 100_000;
@@ -34,10 +35,21 @@ impl Position {
     pub(super) const START: Self = Self { line: 1, column: 1 };
 }
 
-/// A parsed text.
+/// A parsed text, or what a JSON value says.
 pub(super) struct Document<'t> {
-    source: &'t str,
-    root: Node,
+    pub(super) source: Cow<'t, str>,
+    pub(super) root: Node,
+    pub(super) written: Written,
+}
+
+/// What a document was read from, which decides how its places are named and where its secrets
+/// may come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Written {
+    /// A configuration file: places are `connectors[orders].auth`, secrets may stand in files.
+    Yaml,
+    /// A connector that administrators wrote: places are JSON pointers, secrets are strings.
+    Json,
 }
 
 /// A value of the text.
@@ -46,7 +58,7 @@ pub(super) struct Node {
     pub(super) at: Position,
     pub(super) content: Content,
     /// Where its text stands, in bytes; for an alias, where the anchor stands.
-    defined: std::ops::Range<usize>,
+    pub(super) defined: std::ops::Range<usize>,
 }
 
 /// What a value is.
@@ -78,7 +90,11 @@ impl<'t> Document<'t> {
         // Offsets count from behind a byte order mark (YAML 1.2 §5.2).
         let source = source.strip_prefix('\u{feff}').unwrap_or(source);
         match serde_yaml::from_str_with_options(source, options(source.len())) {
-            Ok(root) => Ok(Self { source, root }),
+            Ok(root) => Ok(Self {
+                source: Cow::Borrowed(source),
+                root,
+                written: Written::Yaml,
+            }),
             Err(error) => Err(fault(&error, source)),
         }
     }

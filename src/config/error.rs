@@ -123,17 +123,25 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// What is wrong, without saying where.
+    pub(super) fn detail(&self) -> String {
+        let mut detail = self.problem.to_string();
+        let mut source = self.problem.source();
+        while let Some(cause) = source {
+            detail.push_str(": ");
+            detail.push_str(&cause.to_string());
+            source = cause.source();
+        }
+        detail
+    }
+}
+
 /// The whole sentence: a fault is read by a person, who wants the cause in the same line.
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_place(f, self.at, &self.key)?;
-        write!(f, "{}", self.problem)?;
-        let mut source = self.problem.source();
-        while let Some(cause) = source {
-            write!(f, ": {cause}")?;
-            source = cause.source();
-        }
-        Ok(())
+        f.write_str(&self.detail())
     }
 }
 
@@ -201,6 +209,16 @@ pub(super) enum Problem {
     Interpolation { name: String },
     #[error("the file is {found} long; limits.config_bytes_max allows {allowed}")]
     FileTooLong { found: String, allowed: String },
+
+    /// Of JSON that administrators send: the gateway's files and environment are not theirs.
+    #[error(
+        "must be the secret, certificate or key itself, as a string: {{ env: … }}, {{ file: … }} and {{ command: … }} are for the gateway's configuration file"
+    )]
+    Elsewhere,
+    #[error(
+        "nothing is kept here that `{{\"kept\": true}}` could stand for; write the secret itself"
+    )]
+    NothingKept,
 
     // Connectors.
     #[error("is not a connector ID")]

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::document::Node;
+use super::document::{Content, Node, Written};
 use super::error::Problem;
 use super::reader::{self, Reader, Section};
 use super::store::MasterKey;
@@ -37,6 +37,8 @@ pub(super) const PAIR_KEYS: &[&str] = &["certificate", "private_key"];
 
 const SECRET_FORM: &str = "{ env: NAME }, { file: PATH } or a plain string";
 const PEM_FORM: &str = "{ file: PATH }, { env: NAME } or PEM text";
+const JSON_SECRET_FORM: &str = "a string";
+const JSON_PEM_FORM: &str = "PEM text";
 
 /// Answers for environment variables.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
@@ -191,13 +193,49 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, Problem> {
 }
 
 impl<'d> Reader<'d> {
-    /// Reads `{ env: NAME }`, `{ file: PATH }` or a plain string.
+    /// What a secret may be written as.
+    fn secret_form(&self) -> &'static str {
+        match self.document.written {
+            Written::Yaml => SECRET_FORM,
+            Written::Json => JSON_SECRET_FORM,
+        }
+    }
+
+    /// What a certificate or private key may be written as.
+    fn pem_form(&self) -> &'static str {
+        match self.document.written {
+            Written::Yaml => PEM_FORM,
+            Written::Json => JSON_PEM_FORM,
+        }
+    }
+
+    /// Why `node` of a JSON document, which is no string, gives no text: nothing there may make the
+    /// gateway read its own files.
+    fn elsewhere(&self, node: &Node) -> Option<Problem> {
+        let Content::Map(entries) = &node.content else {
+            return None;
+        };
+        let has = |key: &str| entries.iter().any(|entry| entry.key == key);
+        if has("kept") {
+            return Some(Problem::NothingKept);
+        }
+        let sources = ["env", "file", "command"];
+        sources.into_iter().any(has).then_some(Problem::Elsewhere)
+    }
+
+    /// Reads `{ env: NAME }`, `{ file: PATH }` or a plain string; of JSON, a string.
     fn sourced(
         &mut self,
         node: &'d Node,
         path: &reader::Path<'_>,
         form: &'static str,
     ) -> Option<Sourced> {
+        let is_json = self.document.written == Written::Json;
+        if is_json && !matches!(node.content, Content::Text(_)) {
+            let problem = self.elsewhere(node).unwrap_or(Problem::MustBe(form));
+            self.fault(node.at, path, problem);
+            return None;
+        }
         if self.document.text(node).is_some() {
             let text = self.text(node, path, form)?;
             return Some(Sourced {
@@ -205,7 +243,7 @@ impl<'d> Reader<'d> {
                 text: Rc::new(Zeroizing::new(text.to_owned())),
             });
         }
-        if !matches!(node.content, super::document::Content::Map(_)) {
+        if !matches!(node.content, Content::Map(_)) {
             self.refuse(node, path, Problem::MustBe(form));
             return None;
         }
@@ -233,6 +271,14 @@ impl<'d> Reader<'d> {
             .ok()
     }
 
+    /// Warns of a secret that stands in the document itself, where it might stand elsewhere.
+    fn warn_of(&mut self, node: &Node, path: &reader::Path<'_>, advice: &'static str) {
+        match self.document.written {
+            Written::Yaml => self.warn(node.at, path, advice),
+            Written::Json => {}
+        }
+    }
+
     /// Reads a secret, with the characters that `usage` allows.
     pub(super) fn secret(
         &mut self,
@@ -241,11 +287,11 @@ impl<'d> Reader<'d> {
         usage: Use,
         plain: Plain,
     ) -> Option<Secret> {
-        let sourced = self.sourced(node, path, SECRET_FORM)?;
+        let sourced = self.sourced(node, path, self.secret_form())?;
         let mut text = sourced.text.as_str();
         match &sourced.source {
             Source::File(_) => text = without_newline(text),
-            Source::Inline(..) if plain == Plain::Warn => self.warn(node.at, path, PLAIN_SECRET),
+            Source::Inline(..) if plain == Plain::Warn => self.warn_of(node, path, PLAIN_SECRET),
             Source::Inline(..) | Source::Variable(_) => {}
         }
         match secret_problem(text, usage, || sourced.called()) {
@@ -269,7 +315,8 @@ impl<'d> Reader<'d> {
         match section.optional(key) {
             Some(node) => self.secret(node, &path, usage, Plain::Warn),
             None => {
-                self.fault(section.place(key), &path, Problem::Required(SECRET_FORM));
+                let problem = Problem::Required(self.secret_form());
+                self.fault(section.place(key), &path, problem);
                 None
             }
         }
@@ -280,20 +327,21 @@ impl<'d> Reader<'d> {
         section: &Section<'d>,
         path: &reader::Path<'_>,
     ) -> Option<(Sourced, Sourced)> {
+        let form = self.pem_form();
         let mut half = |key: &'static str| {
             let path = path.key(key);
             let Some(node) = section.optional(key) else {
-                self.fault(section.place(key), &path, Problem::Required(PEM_FORM));
+                self.fault(section.place(key), &path, Problem::Required(form));
                 return None;
             };
-            let sourced = self.sourced(node, &path, PEM_FORM)?;
+            let sourced = self.sourced(node, &path, form)?;
             if let Source::Inline(..) = sourced.source {
                 if !sourced.text.contains(PEM_START) {
-                    self.fault(node.at, &path, Problem::MustBe(PEM_FORM));
+                    self.fault(node.at, &path, Problem::MustBe(form));
                     return None;
                 }
                 if key == "private_key" {
-                    self.warn(node.at, &path, PLAIN_KEY);
+                    self.warn_of(node, &path, PLAIN_KEY);
                 }
             }
             Some(sourced)
@@ -357,13 +405,14 @@ impl<'d> Reader<'d> {
         path: &reader::Path<'_>,
         check: fn(&str) -> Result<(), TlsError>,
     ) -> Option<Arc<str>> {
-        let sourced = self.sourced(node, path, PEM_FORM)?;
+        let form = self.pem_form();
+        let sourced = self.sourced(node, path, form)?;
         if let Some(bundle) = self.files.bundles.get(&sourced.source) {
             return Some(Arc::clone(bundle));
         }
         let inline = matches!(sourced.source, Source::Inline(..));
         let problem = if inline && !sourced.text.contains(PEM_START) {
-            Some(Problem::MustBe(PEM_FORM))
+            Some(Problem::MustBe(form))
         } else {
             check(&sourced.text)
                 .err()

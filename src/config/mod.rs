@@ -24,6 +24,8 @@ mod connectors;
 mod document;
 mod error;
 mod files;
+mod identity;
+mod json;
 mod listeners;
 mod load;
 mod oauth;
@@ -32,10 +34,12 @@ mod reader;
 mod recovery;
 mod settings;
 mod store;
+pub mod stored;
 #[cfg(test)]
 mod tests;
 mod units;
 
+pub use connectors::ConnectorDefaults;
 pub use error::{ConfigError, Fault, Faults};
 pub use store::{InvalidMasterKey, MasterKey, Store, StoreUrl};
 
@@ -92,6 +96,8 @@ pub struct Config {
     pub store: Option<Store>,
     /// The connectors, in the order they were written.
     pub connectors: Vec<Arc<Connector>>,
+    /// What connectors have that say nothing else, those of a store included.
+    pub connector_defaults: ConnectorDefaults,
     /// What is allowed but unwise; logged at load and shown by `attache check`.
     pub warnings: Vec<String>,
     /// The files it was read from, those it names included: a change of any is a change of it.

@@ -256,7 +256,7 @@ pub(super) fn certificate<'d>(
     let path = path.key(key);
     let Some(node) = section.optional(key) else {
         let problem = Problem::Required(
-            "{ certificate: { file: PATH }, private_key: { file: PATH } }, which this client_authentication shows or signs with",
+            "a mapping (certificate, private_key), which this client_authentication shows or signs with",
         );
         reader.fault(section.place(key), &path, problem);
         return None;
@@ -323,6 +323,7 @@ fn parameters<'d>(
     let mut parameters = BTreeMap::new();
     let entries = reader.entries(node, path, PARAMETERS_MAX);
     for entry in entries {
+        let path = &path.entry(&entry.key);
         let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
         if entry.key.is_empty() || !entry.key.bytes().all(legal) {
             reader.fault(entry.at, path, Problem::MustBe(PARAMETER_FORM));

@@ -8,11 +8,12 @@
 
 use std::time::Duration;
 
-use super::document::{Content, Document, Entry, Node, Position};
+use super::document::{Content, Document, Entry, Node, Position, Written};
 use super::error::{Fault, Problem, write_place};
 use super::files::Files;
 pub(super) use super::path::Path;
-use super::units::{Bounded, Quantity, Span};
+use super::path::push_pointer;
+use super::units::{Bounded, Quantity, Sort, Span};
 
 /// Faults and warnings listed in full; the rest are counted.
 const LISTED_MAX: usize = 100;
@@ -58,8 +59,15 @@ pub(super) struct Reader<'d> {
     pub(super) files: Files<'d>,
     pub(super) faults: Vec<Fault>,
     pub(super) unlisted: usize,
-    pub(super) warnings: Vec<String>,
+    pub(super) warnings: Vec<Warning>,
     unlisted_warnings: usize,
+}
+
+/// Something that is allowed but unwise.
+pub(super) struct Warning {
+    at: Position,
+    pub(super) key: String,
+    pub(super) advice: &'static str,
 }
 
 impl<'d> Reader<'d> {
@@ -77,41 +85,74 @@ impl<'d> Reader<'d> {
     /// Records that the value at `at` is wrong.
     pub(super) fn fault(&mut self, at: Position, path: &Path<'_>, problem: Problem) {
         if self.faults.len() < LISTED_MAX {
-            self.faults.push(Fault::new(at, path.to_string(), problem));
+            let key = self.place(path);
+            self.faults.push(Fault::new(at, key, problem));
         } else {
             self.unlisted += 1;
         }
     }
 
+    /// How whoever wrote the document calls `path`.
+    fn place(&self, path: &Path<'_>) -> String {
+        match self.document.written {
+            Written::Yaml => path.to_string(),
+            Written::Json => path.pointer(),
+        }
+    }
+
     /// Records that the value at `at` is unwise.
-    pub(super) fn warn(&mut self, at: Position, path: &Path<'_>, advice: &str) {
+    pub(super) fn warn(&mut self, at: Position, path: &Path<'_>, advice: &'static str) {
         if self.warnings.len() >= LISTED_MAX {
             self.unlisted_warnings += 1;
             return;
         }
-        let mut line = String::new();
-        // Writing to a String cannot fail.
-        let _ = super::error::write_file(&mut line, self.files.named());
-        let _ = write_place(&mut line, at, &path.to_string());
-        line.push_str(advice);
-        self.warnings.push(line);
+        let key = self.place(path);
+        self.warnings.push(Warning { at, key, advice });
     }
 
-    /// The warnings, with a count of those that are not listed.
-    pub(super) fn into_warnings(mut self) -> Vec<String> {
+    /// The warnings, a line each, with a count of those that are not listed.
+    pub(super) fn into_warnings(self) -> Vec<String> {
+        let line = |warning: &Warning| {
+            let mut line = String::new();
+            // Writing to a String cannot fail.
+            let _ = super::error::write_file(&mut line, self.files.named());
+            let _ = write_place(&mut line, warning.at, &warning.key);
+            line.push_str(warning.advice);
+            line
+        };
+        let mut lines: Vec<String> = self.warnings.iter().map(line).collect();
         if self.unlisted_warnings > 0 {
-            let more = format!("and {} more warnings", self.unlisted_warnings);
-            self.warnings.push(more);
+            lines.push(format!("and {} more warnings", self.unlisted_warnings));
         }
-        self.warnings
+        lines
     }
 
     /// Records that `node` should have been something else.
     pub(super) fn refuse(&mut self, node: &Node, path: &Path<'_>, problem: Problem) {
-        match self.document.text(node).and_then(interpolated) {
+        match self.interpolated(node) {
             Some(name) => self.fault(node.at, path, Problem::Interpolation { name }),
             None => self.fault(node.at, path, problem),
         }
+    }
+
+    /// As [`interpolated`], of what `node` says. JSON is no text that anybody hopes to be filled
+    /// in, and has no other way to write a secret that looks like it.
+    fn interpolated(&self, node: &Node) -> Option<String> {
+        match self.document.written {
+            Written::Yaml => self.document.text(node).and_then(interpolated),
+            Written::Json => None,
+        }
+    }
+
+    /// The text of `node` if it is a scalar, and of that `sort` where that can be told.
+    fn scalar(&self, node: &'d Node, sort: Sort) -> Option<&'d str> {
+        let document = self.document;
+        let fits = match (document.written, sort) {
+            (Written::Yaml, _) | (Written::Json, Sort::Either) => true,
+            (Written::Json, Sort::Text) => matches!(node.content, Content::Text(_)),
+            (Written::Json, Sort::Bare) => matches!(node.content, Content::Bare),
+        };
+        document.text(node).filter(|_| fits)
     }
 
     /// Reads the mapping under `key`, whose keys all have defaults: an absent one is empty.
@@ -167,11 +208,15 @@ impl<'d> Reader<'d> {
         }
         let (nearest, distance) = nearest(&entry.key, known);
         if may_be_shown(&entry.key, nearest, distance, path) {
-            let mut key = path.to_string();
-            if !key.is_empty() {
-                key.push('.');
+            let mut key = self.place(path);
+            match self.document.written {
+                Written::Yaml if key.is_empty() => key.push_str(&entry.key),
+                Written::Yaml => {
+                    key.push('.');
+                    key.push_str(&entry.key);
+                }
+                Written::Json => push_pointer(&mut key, &entry.key),
             }
-            key.push_str(&entry.key);
             let problem = Problem::UnknownKey { nearest, known };
             self.faults.push(Fault::new(entry.at, key, problem));
         } else {
@@ -213,16 +258,26 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// Reads a scalar's text; `expected` says what should stand there.
+    /// Reads a text; `expected` says what should stand there.
     pub(super) fn text(
         &mut self,
         node: &'d Node,
         path: &Path<'_>,
         expected: &'static str,
     ) -> Option<&'d str> {
-        let document = self.document;
-        match document.text(node) {
-            Some(text) if interpolated(text).is_none() => Some(text),
+        self.sorted(node, path, Sort::Text, expected)
+    }
+
+    /// Reads a scalar of `sort`; `expected` says what should stand there.
+    pub(super) fn sorted(
+        &mut self,
+        node: &'d Node,
+        path: &Path<'_>,
+        sort: Sort,
+        expected: &'static str,
+    ) -> Option<&'d str> {
+        match self.scalar(node, sort) {
+            Some(text) if self.interpolated(node).is_none() => Some(text),
             Some(_) | None => {
                 self.refuse(node, path, Problem::MustBe(expected));
                 None
@@ -268,6 +323,17 @@ impl<'d> Reader<'d> {
         expected: &'static str,
     ) -> Option<&'d str> {
         let text = self.text(node, path, expected)?;
+        self.plain(node, path, text, expected)
+    }
+
+    /// `text`, which stands at `node`, if it is short and without control characters.
+    pub(super) fn plain(
+        &mut self,
+        node: &Node,
+        path: &Path<'_>,
+        text: &'d str,
+        expected: &'static str,
+    ) -> Option<&'d str> {
         if text.is_empty() || text.len() > super::TEXT_BYTES_MAX || text.contains(char::is_control)
         {
             self.fault(node.at, path, Problem::MustBe(expected));
@@ -289,8 +355,7 @@ impl<'d> Reader<'d> {
         };
         let path = path.key(bounded.key);
         let read = self
-            .document
-            .text(node)
+            .scalar(node, Q::SORT)
             .and_then(|text| bounded.parse(text));
         read.unwrap_or_else(|| {
             let problem = Problem::OutOfBounds {
@@ -330,10 +395,19 @@ impl<'d> Reader<'d> {
         key: &'static str,
         choices: &[(&'static str, T)],
     ) -> Option<T> {
+        self.choice_of(section, path, key, (Sort::Text, choices))
+    }
+
+    fn choice_of<T: Copy>(
+        &mut self,
+        section: &Section<'d>,
+        path: &Path<'_>,
+        key: &'static str,
+        (sort, choices): (Sort, &[(&'static str, T)]),
+    ) -> Option<T> {
         let node = section.written(key)?;
         let found = self
-            .document
-            .text(node)
+            .scalar(node, sort)
             .and_then(|text| choices.iter().find(|(word, _)| *word == text));
         if found.is_none() {
             let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
@@ -349,7 +423,8 @@ impl<'d> Reader<'d> {
         path: &Path<'_>,
         key: &'static str,
     ) -> Option<bool> {
-        self.choice(section, path, key, &[("true", true), ("false", false)])
+        let choices = &[("true", true), ("false", false)];
+        self.choice_of(section, path, key, (Sort::Bare, choices))
     }
 }
 

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::document::Node;
 use super::error::Problem;
 use super::reader::{Path, Reader, Section};
-use super::units::{Bounded, Count, Size, Span};
+use super::units::{Bounded, Count, Size, Sort, Span};
 use crate::connector::{BodySign, ExpiredOn, Recovery, Retry, Scheme};
 
 pub(super) const EXPIRED_ON_KEYS: &[&str] = &["statuses", "pointer", "equals"];
@@ -88,7 +88,7 @@ fn body_sign<'d>(
         return None;
     }
     let pointer = reader.required_text(section, path, "pointer", POINTER_FORM);
-    let equals = reader.required_text(section, path, "equals", EQUALS_FORM);
+    let equals = equals(reader, section, path);
     let pointer = pointer.filter(|pointer| {
         let legal = is_pointer(pointer);
         if !legal {
@@ -101,6 +101,16 @@ fn body_sign<'d>(
         pointer: pointer?.to_owned(),
         equals: equals?.to_owned(),
     })
+}
+
+/// A number or truth value is compared as it is written.
+fn equals<'d>(reader: &mut Reader<'d>, section: &Section<'d>, path: &Path<'_>) -> Option<&'d str> {
+    let Some(node) = section.optional("equals") else {
+        return reader.required_text(section, path, "equals", EQUALS_FORM);
+    };
+    let path = path.key("equals");
+    let text = reader.sorted(node, &path, Sort::Either, EQUALS_FORM)?;
+    reader.plain(node, &path, text, EQUALS_FORM)
 }
 
 /// Whether `text` points at something within a document (RFC 6901 §3).
@@ -128,7 +138,7 @@ fn statuses<'d>(reader: &mut Reader<'d>, node: &'d Node, path: &Path<'_>) -> Vec
     let mut statuses = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {
         let path = path.index(index);
-        let Some(text) = reader.text(node, &path, STATUS_FORM) else {
+        let Some(text) = reader.sorted(node, &path, Sort::Bare, STATUS_FORM) else {
             continue;
         };
         let status = text.parse::<u16>().ok();

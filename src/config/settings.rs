@@ -185,6 +185,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
         tokens: tokens(reader, &root, path),
         store: store::store(reader, &root, path),
         connectors: connectors::read(reader, &root, path, &defaults),
+        connector_defaults: defaults,
         warnings: Vec::new(),
         files: Vec::new(),
     };

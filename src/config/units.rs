@@ -37,9 +37,22 @@ impl<Q: Quantity> Bounded<Q> {
 pub(super) trait Quantity: Copy + PartialOrd + fmt::Display {
     /// How one is written.
     const FORM: &'static str;
+    /// What JSON has for one.
+    const SORT: Sort = Sort::Either;
 
     /// Reads one; `None` if `text` is none or does not fit.
     fn parse(text: &str) -> Option<Self>;
+}
+
+/// What a scalar is where texts and numbers differ, as they do in JSON.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sort {
+    /// A string.
+    Text,
+    /// A number or a truth value.
+    Bare,
+    /// Any of them.
+    Either,
 }
 
 /// A whole number.
@@ -60,6 +73,7 @@ impl Count {
 
 impl Quantity for Count {
     const FORM: &'static str = "a whole number";
+    const SORT: Sort = Sort::Bare;
 
     fn parse(text: &str) -> Option<Self> {
         digits(text).map(Self)

@@ -20,6 +20,7 @@ mod reference;
 mod secrets;
 mod settings;
 mod store;
+mod stored;
 mod trouble;
 
 /// The environment of every test here.
