@@ -9,6 +9,15 @@ use crate::connector::{ConnectorId, Organization};
 use crate::control::access::{Role, Scope};
 use crate::secret::Secret;
 
+/// One page of a list: what stands after `after` in its order, if that is said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<After = String> {
+    /// The last of the page before.
+    pub after: Option<After>,
+    /// The most it holds.
+    pub limit: u32,
+}
+
 /// The secrets of one connector by the JSON pointer (RFC 6901) of their place in its document:
 /// `/auth/basic/password`.
 pub type Secrets = BTreeMap<String, Secret>;
