@@ -141,6 +141,7 @@ impl Gateway {
             clock.clone(),
             metrics.tokens(),
             config.tokens.entries_max,
+            None,
         );
         let publisher = Publisher::new(&config, credentials, Arc::clone(&metrics))?;
         let directory = Arc::clone(publisher.directory());

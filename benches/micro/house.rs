@@ -48,6 +48,7 @@ impl House {
             clock,
             metrics.tokens(),
             config.tokens.entries_max,
+            None,
         );
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let flow = TcpStream::connect(listener.local_addr().unwrap()).unwrap();

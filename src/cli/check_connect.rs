@@ -140,7 +140,14 @@ impl Way {
         let metrics = metrics.tokens();
         let entries_max = config.tokens.entries_max;
         Ok(Self {
-            credentials: Credentials::new(runtime, dialer.clone(), clock, metrics, entries_max),
+            credentials: Credentials::new(
+                runtime,
+                dialer.clone(),
+                clock,
+                metrics,
+                entries_max,
+                None,
+            ),
             dialer,
             policy: AddressPolicy::allowing(&config.trust.allow_addresses),
             settings: credential::Settings {

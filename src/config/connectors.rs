@@ -240,6 +240,7 @@ pub(super) fn connector<'d>(
         upgrades: upgrades.into(),
         scrub: scrub.unwrap_or_default(),
         upstream: shared(upstream, &defaults.upstream),
+        stored: None,
     })
 }
 

@@ -16,6 +16,7 @@ mod origin;
 mod recovery;
 mod role;
 mod scheme;
+mod stored;
 
 pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
@@ -27,6 +28,7 @@ pub use scheme::{
     Assertion, Basic, ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_FIELDS,
     RESERVED_PARAMETERS, Scheme, SigningAlgorithm, StaticHeader,
 };
+pub use stored::{Fallback, Stored};
 
 /// The longest connector ID, in bytes.
 pub const CONNECTOR_ID_BYTES_MAX: usize = 64;
@@ -64,6 +66,8 @@ pub struct Connector {
     pub scrub: Scrub,
     /// Limits towards the resource domain.
     pub upstream: Arc<Upstream>,
+    /// What only a connector from the store has; one from a configuration file has none of it.
+    pub stored: Option<Arc<Stored>>,
 }
 
 /// A connector's address within the gateway: `[a-z0-9][a-z0-9-]{0,63}`.

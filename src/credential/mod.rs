@@ -46,6 +46,7 @@ mod oauth;
 mod rejection;
 mod renew;
 mod report;
+mod shared;
 mod slot;
 mod source;
 mod state;
@@ -62,6 +63,10 @@ pub use mask::Mask;
 #[cfg(test)]
 pub(crate) use mask::mask_of;
 pub use rejection::Rejection;
+pub use shared::{
+    Lease, LeaseState, Leased, Row, SharedKey, SharedToken, SharedTokens, Still, Unavailable,
+    Unused,
+};
 pub use slot::TokenSlot;
 pub use source::{Credential, Obtained, Source, TokenFailure, Unobtained};
 pub use state::{Fetching, TokenState};
@@ -94,19 +99,23 @@ struct Shared {
     clock: Clock,
     metrics: Arc<TokenMetrics>,
     slots: ArcSwap<Slots>,
+    /// Where tokens are shared with other replicas.
+    shared: Option<Arc<dyn SharedTokens>>,
     /// The identity without a certificate, shared by all connectors under the same anchors: each
     /// identity has a session store of its own, too large to have one per connector.
     plain: Mutex<Option<(TrustAnchors, ClientTls)>>,
 }
 
 impl Credentials {
-    /// Credentials whose token requests run on `runtime`, with at most `entries_max` tokens.
+    /// Credentials whose token requests run on `runtime`, with at most `entries_max` tokens, which
+    /// are shared with other replicas through `shared`.
     pub fn new(
         runtime: Handle,
         dialer: Dialer,
         clock: Clock,
         metrics: Arc<TokenMetrics>,
         entries_max: u64,
+        shared: Option<Arc<dyn SharedTokens>>,
     ) -> Self {
         Self(Arc::new(Shared {
             runtime,
@@ -114,6 +123,7 @@ impl Credentials {
             clock,
             metrics,
             slots: ArcSwap::from_pointee(Slots::new(entries_max)),
+            shared,
             plain: Mutex::new(None),
         }))
     }
@@ -284,7 +294,9 @@ impl Credentials {
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").finish_non_exhaustive()
+        f.debug_struct("Credentials")
+            .field("shared", &self.0.shared.is_some())
+            .finish_non_exhaustive()
     }
 }
 

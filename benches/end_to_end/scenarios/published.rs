@@ -150,6 +150,7 @@ impl Gateway {
             clock.clone(),
             metrics.tokens(),
             config.tokens.entries_max,
+            None,
         );
         let publisher = Publisher::new(config, credentials, Arc::clone(&metrics)).unwrap();
         let listener = TcpListener::bind(config.listen[0]).unwrap();

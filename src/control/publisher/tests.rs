@@ -20,7 +20,7 @@ fn publisher(text: &str) -> Publisher {
     let runtime = Handle::current();
     let resolver = Resolver::new(lookup, clock.clone(), runtime.clone(), metrics.lookups());
     let dialer = Dialer::new(resolver);
-    let credentials = Credentials::new(runtime, dialer, clock, metrics.tokens(), 100);
+    let credentials = Credentials::new(runtime, dialer, clock, metrics.tokens(), 100, None);
     Publisher::new(&config(text), credentials, metrics).unwrap()
 }
 

@@ -69,6 +69,7 @@ impl Stage {
             clock,
             metrics.tokens(),
             settings.tokens.entries_max,
+            None,
         );
         Self {
             pki,
@@ -196,6 +197,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         upgrades: Box::default(),
         scrub: Scrub::default(),
         upstream: Arc::default(),
+        stored: None,
     }
 }
 
