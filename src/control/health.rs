@@ -1,11 +1,12 @@
 //! What the gateway says of its own state.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::{Serialize, Serializer};
 
+use super::feed::{ServedFrom, StoreReport};
 use crate::clock::{Clock, rfc3339};
 
 /// Whether the gateway lives, whether it is ready for flows, and why not.
@@ -22,6 +23,7 @@ pub struct Health {
     draining: AtomicBool,
     connectors: AtomicUsize,
     last_reload: Mutex<Option<Reload>>,
+    store: Mutex<Option<StoreReport>>,
 }
 
 /// What the last reload came to.
@@ -57,6 +59,30 @@ pub(super) struct Overview {
     pub(super) workers_alive: usize,
     pub(super) connectors: usize,
     pub(super) last_reload: Option<Reload>,
+    /// Absent where no store is configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<StoreReport>,
+}
+
+/// How far the gateway is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ready {
+    /// With everything that is to be served.
+    Wholly,
+    /// With what the store held when its snapshot was taken.
+    FromSnapshot(SystemTime),
+}
+
+impl Ready {
+    pub(super) fn sentence(self) -> String {
+        match self {
+            Self::Wholly => "ready".to_owned(),
+            Self::FromSnapshot(at) => {
+                let at = rfc3339(at);
+                format!("ready, from the snapshot of {at}: the store is unreachable")
+            }
+        }
+    }
 }
 
 /// Why the gateway is not ready.
@@ -65,6 +91,8 @@ pub(super) enum NotReady {
     Starting,
     Draining,
     WorkerDied,
+    /// Flows would get 404 for every connector of the store's.
+    StoreUnread,
 }
 
 impl NotReady {
@@ -73,6 +101,9 @@ impl NotReady {
             Self::Starting => "not ready: starting",
             Self::Draining => "not ready: draining",
             Self::WorkerDied => "not ready: a worker died",
+            Self::StoreUnread => {
+                "not ready: the store was not read so far, and there is no snapshot of it"
+            }
         }
     }
 }
@@ -89,6 +120,7 @@ impl Health {
             draining: AtomicBool::new(false),
             connectors: AtomicUsize::new(0),
             last_reload: Mutex::new(None),
+            store: Mutex::new(None),
         })
     }
 
@@ -126,7 +158,12 @@ impl Health {
             at: self.clock.wall(),
             error,
         };
-        *self.lock() = Some(reload);
+        *lock(&self.last_reload) = Some(reload);
+    }
+
+    /// How the store stands now; not told where none is configured.
+    pub fn store(&self, report: StoreReport) {
+        *lock(&self.store) = Some(report);
     }
 
     /// Whether flows should be sent here.
@@ -139,7 +176,7 @@ impl Health {
         self.workers_alive.load(Ordering::Acquire) == self.workers
     }
 
-    pub(super) fn readiness(&self) -> Result<(), NotReady> {
+    pub(super) fn readiness(&self) -> Result<Ready, NotReady> {
         if self.draining.load(Ordering::Acquire) {
             Err(NotReady::Draining)
         } else if !self.is_alive() {
@@ -147,7 +184,11 @@ impl Health {
         } else if !self.ready.load(Ordering::Acquire) {
             Err(NotReady::Starting)
         } else {
-            Ok(())
+            match lock(&self.store).as_ref().map(|store| store.served_from) {
+                None | Some(ServedFrom::Store) => Ok(Ready::Wholly),
+                Some(ServedFrom::Snapshot { at }) => Ok(Ready::FromSnapshot(at)),
+                Some(ServedFrom::Nothing) => Err(NotReady::StoreUnread),
+            }
         }
     }
 
@@ -164,15 +205,14 @@ impl Health {
             workers: self.workers,
             workers_alive: self.workers_alive.load(Ordering::Acquire),
             connectors: self.connectors.load(Ordering::Acquire),
-            last_reload: self.lock().clone(),
+            last_reload: lock(&self.last_reload).clone(),
+            store: lock(&self.store).clone(),
         }
     }
+}
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Reload>> {
-        self.last_reload
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Writes a date as text.
@@ -233,6 +273,37 @@ mod tests {
             reload.at,
             SystemTime::UNIX_EPOCH + Duration::from_secs(1_090)
         );
+    }
+
+    fn served_from(served_from: ServedFrom) -> StoreReport {
+        StoreReport {
+            served_from,
+            revision: 0,
+            connectors: 0,
+            broken: Vec::new(),
+            broken_omitted: 0,
+            outage: None,
+        }
+    }
+
+    #[test]
+    fn a_gateway_that_knows_nothing_of_its_store_gets_no_flows() {
+        let (health, _) = health();
+        health.started();
+
+        health.store(served_from(ServedFrom::Nothing));
+        assert_eq!(health.readiness(), Err(NotReady::StoreUnread));
+        assert!(health.is_alive(), "a restart would help nobody");
+
+        let at = SystemTime::UNIX_EPOCH;
+        health.store(served_from(ServedFrom::Snapshot { at }));
+        assert_eq!(
+            health.readiness().unwrap().sentence(),
+            "ready, from the snapshot of 1970-01-01T00:00:00.000Z: the store is unreachable"
+        );
+
+        health.store(served_from(ServedFrom::Store));
+        assert_eq!(health.readiness(), Ok(Ready::Wholly));
     }
 
     #[test]

@@ -20,6 +20,7 @@ mod routes;
 pub mod access;
 #[allow(dead_code, reason = "the endpoints that use all of it follow")]
 pub mod api;
+pub mod feed;
 pub mod publisher;
 pub mod registry;
 pub mod store;

@@ -152,7 +152,7 @@ fn alive(control: &Control) -> Response<Full<Bytes>> {
 
 fn ready(control: &Control) -> Response<Full<Bytes>> {
     match control.health.readiness() {
-        Ok(()) => answer(StatusCode::OK, TEXT_TYPE, "ready\n"),
+        Ok(ready) => answer(StatusCode::OK, TEXT_TYPE, format!("{}\n", ready.sentence())),
         Err(why) => unavailable(why.sentence()),
     }
 }

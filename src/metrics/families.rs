@@ -158,6 +158,24 @@ pub(super) const DNS_LOOKUPS: Family = family(
     &["outcome"],
     "Name look-ups, by outcome: ok, failed; stale: addresses used past their time.",
 );
+pub(super) const STORE_UP: Family = family(
+    "attache_store_up",
+    Kind::Gauge,
+    &[],
+    "1 while the store answers, else 0; absent where none is configured.",
+);
+pub(super) const STORE_REVISION: Family = family(
+    "attache_store_revision",
+    Kind::Gauge,
+    &[],
+    "The store's revision whose connectors are served.",
+);
+pub(super) const STORE_CONNECTORS: Family = family(
+    "attache_store_connectors",
+    Kind::Gauge,
+    &["state"],
+    "The store's connectors, by state: served, broken.",
+);
 pub(super) const PANICS: Family = family(
     "attache_panics_total",
     Kind::Counter,
@@ -199,6 +217,9 @@ pub const FAMILIES: &[Family] = &[
     CLIENT_CONNECTIONS,
     DNS_LOOKUPS,
     CONFIG_RELOADS,
+    STORE_UP,
+    STORE_REVISION,
+    STORE_CONNECTORS,
     PANICS,
     ACCESS_LOG_DROPPED,
     BUILD_INFO,

@@ -29,12 +29,14 @@ mod lookups;
 mod requests;
 mod scrape;
 mod series;
+mod store;
 mod tokens;
 mod worker;
 
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, RetryCause, Series};
+pub use store::{StoreFigures, StoreMetrics};
 pub use tokens::{FailureClass, TokenMetrics, TokenOutcome};
 pub use worker::{CacheOutcome, WorkerCounters};
 
@@ -82,6 +84,7 @@ struct Counters {
     unknown: Arc<Series>,
     tokens: Arc<TokenMetrics>,
     lookups: Arc<LookupMetrics>,
+    store: Arc<StoreMetrics>,
     reloads: [AtomicU64; RELOAD_OUTCOMES.len()],
     certificates: Mutex<Certificates>,
 }
@@ -110,6 +113,7 @@ impl Metrics {
             unknown: Arc::new(Series::new(NONE, workers)),
             tokens: Arc::default(),
             lookups: Arc::default(),
+            store: Arc::default(),
             reloads: Default::default(),
             certificates: Mutex::default(),
         });
@@ -178,6 +182,11 @@ impl Metrics {
     /// The counters of name look-ups.
     pub fn lookups(&self) -> Arc<LookupMetrics> {
         Arc::clone(&self.counters.lookups)
+    }
+
+    /// Where the store's standing is told.
+    pub fn store(&self) -> Arc<StoreMetrics> {
+        Arc::clone(&self.counters.store)
     }
 
     /// Counts a reload.

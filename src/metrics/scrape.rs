@@ -82,6 +82,7 @@ impl Collector for Own {
         let mut families = connectors(&self.counters);
         families.extend(workers(&self.counters));
         families.extend(tokens(&self.counters));
+        families.extend(store(&self.counters));
         families.extend(rest(&self.counters));
         families
     }
@@ -179,6 +180,20 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     let mut took = Rows::of(families::TOKEN_REQUEST_DURATION);
     took.histogram(&[], &totals);
     [requests, expiry, failing, took].map(Rows::done).into()
+}
+
+fn store(counters: &Counters) -> Vec<MetricFamily> {
+    let Some(figures) = counters.store.read() else {
+        return Vec::new();
+    };
+    let mut connectors = Rows::of(families::STORE_CONNECTORS);
+    connectors.number(&["served"], figures.served as f64);
+    connectors.number(&["broken"], figures.broken as f64);
+    vec![
+        single(families::STORE_UP, f64::from(u8::from(figures.up))),
+        single(families::STORE_REVISION, figures.revision as f64),
+        connectors.done(),
+    ]
 }
 
 fn rest(counters: &Counters) -> Vec<MetricFamily> {

@@ -189,6 +189,12 @@ fn every_family_shows_with_its_help_and_type_and_no_other_does() {
     metrics.tokens().expiry("a", at(1));
     metrics.certificate_expiry("a", "client", at(1));
     metrics.reloaded(ReloadOutcome::Failed);
+    metrics.store().stands(StoreFigures {
+        up: true,
+        revision: 1,
+        served: 1,
+        broken: 0,
+    });
 
     let text = metrics.encode();
 
@@ -234,4 +240,28 @@ fn another_bound_holds_for_the_connectors_that_come_after_it() {
     assert_eq!(&**metrics.series(&id("d")).label(), "other");
     assert!(Arc::ptr_eq(&metrics.series(&id("a")), &own));
     assert!(Arc::ptr_eq(&metrics.series(&id("b")), &shared));
+}
+
+#[test]
+fn the_store_is_shown_where_there_is_one() {
+    let metrics = Metrics::new(1, 1);
+    assert!(!metrics.encode().contains("attache_store"));
+
+    metrics.store().stands(StoreFigures {
+        up: false,
+        revision: 17,
+        served: 3,
+        broken: 1,
+    });
+
+    assert!(shows(&metrics, "attache_store_up 0"));
+    assert!(shows(&metrics, "attache_store_revision 17"));
+    assert!(shows(
+        &metrics,
+        "attache_store_connectors{state=\"served\"} 3"
+    ));
+    assert!(shows(
+        &metrics,
+        "attache_store_connectors{state=\"broken\"} 1"
+    ));
 }

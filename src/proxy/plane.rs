@@ -113,8 +113,13 @@ impl DataPlane {
 
     /// Closes the pools that nothing leads to any more.
     pub fn retire(&self, pools: Vec<PoolId>) {
-        let pools: Arc<[PoolId]> = pools.into();
-        self.tell(|| Message::Retired(Arc::clone(&pools)));
+        retire(&self.mailboxes, pools);
+    }
+
+    /// The same, for whoever publishes while somebody else holds the data plane.
+    pub fn retirer(&self) -> impl Fn(Vec<PoolId>) + Send + Sync + use<> {
+        let mailboxes = Arc::clone(&self.mailboxes);
+        move |pools| retire(&mailboxes, pools)
     }
 
     /// Ends the data plane without losing a request that was accepted: blocks for `drain_delay`
@@ -139,10 +144,19 @@ impl DataPlane {
     }
 
     fn tell(&self, message: impl Fn() -> Message) {
-        for mailbox in self.mailboxes.iter() {
-            // A worker that is gone has ended the process.
-            drop(mailbox.messages.send(message()));
-        }
+        tell(&self.mailboxes, message);
+    }
+}
+
+fn retire(mailboxes: &[Mailbox], pools: Vec<PoolId>) {
+    let pools: Arc<[PoolId]> = pools.into();
+    tell(mailboxes, || Message::Retired(Arc::clone(&pools)));
+}
+
+fn tell(mailboxes: &[Mailbox], message: impl Fn() -> Message) {
+    for mailbox in mailboxes {
+        // A worker that is gone has ended the process.
+        drop(mailbox.messages.send(message()));
     }
 }
 
