@@ -161,6 +161,7 @@ impl Gateway {
             metrics: Arc::clone(&metrics),
             bulkheads: control::bulkhead_reporter(Arc::clone(&directory), clock),
             tokens: Box::new(move || reports::token_reports(&directory)),
+            api: control::api::Api::without_store(),
         });
         let (stop_control, _) = watch::channel(());
         let scraped = sockets.metrics.map(|listener| (listener, metrics_door()));

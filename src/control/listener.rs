@@ -23,6 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{sleep, timeout};
 
+use super::api::Security;
 use super::host::HostRule;
 use super::{Control, routes};
 use crate::tls::server::{ClientCertificates, ServerIdentity, client_certificate};
@@ -39,8 +40,10 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection's life; also bounds a client that takes nothing of its answer.
 const AGE_MAX: Duration = Duration::from_secs(60);
-/// How long an answer may take to end once its connection is to close.
+/// How long an answer may take to end once its listener closes.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// How long it may take once its connection is too old: a connector that is tried takes a while.
+const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// A pause when the system has no descriptor for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -52,6 +55,19 @@ pub struct Door {
     pub tls: Option<ServerIdentity>,
     /// Which names it answers to.
     pub hosts: HostRule,
+}
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Way {
+    /// Our address.
+    pub(super) local: SocketAddr,
+    /// The client's.
+    pub(super) peer: SocketAddr,
+    /// How the connection is protected.
+    pub(super) security: Security,
+    /// Whom it shows.
+    pub(super) caller: Caller,
 }
 
 /// Who is at the door.
@@ -82,7 +98,7 @@ pub async fn serve(
     let door = Arc::new(door);
     let mut shutdown = pin!(shutdown);
     loop {
-        let (tcp, permit) = tokio::select! {
+        let (tcp, peer, permit) = tokio::select! {
             () = &mut shutdown => break,
             next = next(&listener, &room) => next,
         };
@@ -92,7 +108,7 @@ pub async fn serve(
             stopping: stopping.clone(),
             _permit: permit,
         };
-        tokio::spawn(visit.receive(tcp));
+        tokio::spawn(visit.receive(tcp, peer));
     }
     drop((listener, stopping));
     stop.send_replace(());
@@ -102,14 +118,17 @@ pub async fn serve(
 }
 
 /// The next connection, once there is room for it.
-async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn next(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
     loop {
         // Nobody closes the semaphore; if it were, there would be no room ever again.
         let Ok(permit) = Arc::clone(room).acquire_owned().await else {
             return std::future::pending().await;
         };
         match listener.accept().await {
-            Ok((tcp, _)) => return (tcp, permit),
+            Ok((tcp, peer)) => return (tcp, peer, permit),
             Err(error) => {
                 tracing::warn!(%error, "an administrative connection was not accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -127,12 +146,18 @@ struct Visit {
 }
 
 impl Visit {
-    async fn receive(self, tcp: TcpStream) {
+    async fn receive(self, tcp: TcpStream, peer: SocketAddr) {
         let Ok(local) = tcp.local_addr() else {
             return;
         };
+        let way = Way {
+            local,
+            peer,
+            security: Security::Plain,
+            caller: Caller::Admitted,
+        };
         let Some(tls) = &self.door.tls else {
-            return self.converse(tcp, local, Caller::Admitted).await;
+            return self.converse(tcp, way).await;
         };
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
             Ok(Ok(stream)) => {
@@ -143,23 +168,24 @@ impl Visit {
                     true => Caller::Unknown,
                     false => Caller::Admitted,
                 };
-                self.converse(stream, local, caller).await;
+                let security = Security::Tls;
+                let way = Way {
+                    security,
+                    caller,
+                    ..way
+                };
+                self.converse(stream, way).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
             Err(_) => tracing::debug!("an administrative handshake took too long"),
         }
     }
 
-    async fn converse(
-        mut self,
-        stream: impl AsyncRead + AsyncWrite + Unpin,
-        local: SocketAddr,
-        caller: Caller,
-    ) {
+    async fn converse(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, way: Way) {
         let (door, control) = (Arc::clone(&self.door), Arc::clone(&self.control));
         let service = service_fn(move |request: Request<Incoming>| {
-            let response = routes::respond(&request, local, caller, &door, &control);
-            async { Ok::<_, Infallible>(response) }
+            let (door, control) = (Arc::clone(&door), Arc::clone(&control));
+            async move { Ok::<_, Infallible>(routes::respond(request, way, &door, &control).await) }
         });
         let mut connection = pin!(
             http1::Builder::new()
@@ -170,19 +196,28 @@ impl Visit {
                 .serve_connection(TokioIo::new(stream), service)
         );
         let ended = tokio::select! {
-            ended = &mut connection => Some(ended),
-            _ = self.stopping.changed() => None,
-            () = sleep(AGE_MAX) => None,
+            ended = &mut connection => Ok(ended),
+            _ = self.stopping.changed() => Err(FAREWELL),
+            () = sleep(AGE_MAX) => Err(LAST_ANSWER),
         };
         let ended = match ended {
-            Some(ended) => ended,
-            None => {
+            Ok(ended) => ended,
+            Err(limit) => {
                 connection.as_mut().graceful_shutdown();
-                timeout(FAREWELL, connection).await.unwrap_or(Ok(()))
+                tokio::select! {
+                    ended = timeout(limit, &mut connection) => ended.unwrap_or(Ok(())),
+                    () = self.stopped_for(FAREWELL) => Ok(()),
+                }
             }
         };
         if let Err(error) = ended {
             tracing::debug!(%error, "an administrative connection broke off");
         }
+    }
+
+    /// Returns once the listener has been closed for so long.
+    async fn stopped_for(&mut self, time: Duration) {
+        let _closed = self.stopping.changed().await;
+        sleep(time).await;
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! It may be slow or broken while flows are served: nothing here is on a request's path. The admin
 //! listener answers to its own names only; the metrics listener answers to any, but shows nothing
-//! that tells of the configuration.
+//! that tells of the configuration, and has no API.
 
 use std::fmt;
 use std::sync::Arc;
@@ -41,6 +41,8 @@ pub struct Control {
     pub tokens: Box<dyn Fn() -> Vec<TokenReport> + Send + Sync>,
     /// What connectors use of their limits, the same way.
     pub bulkheads: Box<dyn Fn() -> Vec<BulkheadReport> + Send + Sync>,
+    /// Where administrators manage connectors.
+    pub api: api::Api,
 }
 
 impl fmt::Debug for Control {

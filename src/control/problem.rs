@@ -1,4 +1,4 @@
-//! What the control plane refuses (RFC 9457).
+//! What the control plane refuses beside its API (RFC 9457), and what all of its answers have.
 
 use bytes::Bytes;
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, WWW_AUTHENTICATE};
@@ -7,10 +7,12 @@ use http_body_util::Full;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::api::Reason;
+
 /// The longest request ID that is taken over from a client, in bytes.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// A refusal of the control plane.
+/// A refusal of what is no API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Problem {
     CallerUnknown,
@@ -30,40 +32,27 @@ struct Document<'a> {
 }
 
 impl Problem {
-    fn status(self) -> StatusCode {
+    fn reason(self) -> Reason {
         match self {
-            Self::CallerUnknown => StatusCode::UNAUTHORIZED,
-            Self::BadHost => StatusCode::BAD_REQUEST,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::Method => StatusCode::METHOD_NOT_ALLOWED,
-        }
-    }
-
-    fn reason(self) -> &'static str {
-        match self {
-            Self::CallerUnknown => "caller-unknown",
-            Self::BadHost => "bad-host",
-            Self::NotFound => "not-found",
-            Self::Method => "method",
+            Self::CallerUnknown => Reason::CallerUnknown,
+            Self::BadHost => Reason::BadHost,
+            Self::NotFound => Reason::NotFound,
+            Self::Method => Reason::Method,
         }
     }
 
     fn detail(self) -> &'static str {
         match self {
-            Self::CallerUnknown => "A client certificate is needed here, and none was shown.",
-            Self::BadHost => {
-                "The Host field is missing, doubled or not a name of this listener; \
-                 admin.hosts lists further names."
-            }
+            Self::CallerUnknown | Self::BadHost => self.reason().when(),
             Self::NotFound => "There is nothing at this path.",
             Self::Method => "Only GET and HEAD are answered here.",
         }
     }
 
     pub(super) fn response(self, request_id: &str) -> Response<Full<Bytes>> {
-        let status = self.status();
+        let status = self.reason().status();
         let document = Document {
-            kind: format!("urn:attache:problem:{}", self.reason()),
+            kind: format!("urn:attache:problem:{}", self.reason().name()),
             title: status.canonical_reason().unwrap_or_default(),
             status: status.as_u16(),
             detail: self.detail(),
@@ -77,12 +66,8 @@ impl Problem {
             // RFC 9110 §15.5.6.
             fields.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         }
-        if self == Self::CallerUnknown {
-            // RFC 9110 §15.5.2 wants a challenge; certificates have no registered scheme (§11.6.1).
-            fields.insert(
-                WWW_AUTHENTICATE,
-                HeaderValue::from_static("Client-Certificate"),
-            );
+        if let Some(challenge) = self.reason().challenge() {
+            fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         response
     }

@@ -1,16 +1,17 @@
-//! What the admin and the metrics listener answer: `/metrics`, `/livez` and `/readyz`.
+//! What the admin and the metrics listener answer: `/metrics`, `/livez` and `/readyz`, and on the
+//! admin listener the API.
 
-use std::net::SocketAddr;
 use std::time::SystemTime;
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
+use super::api::{AnswerBody, Api};
 use super::health::{Overview, date};
 use super::host::HostRule;
-use super::listener::Caller;
+use super::listener::{Caller, Way};
 use super::problem::{Problem, answer, request_id};
 use super::{BulkheadReport, Control, Door};
 
@@ -89,36 +90,55 @@ fn date_or_null<S: serde::Serializer>(at: &Option<SystemTime>, to: S) -> Result<
     }
 }
 
-/// Answers a request that came in at `local` from `caller`.
-pub(super) fn respond<B>(
-    request: &Request<B>,
-    local: SocketAddr,
-    caller: Caller,
+/// Answers a request that came in by `way`.
+pub(super) async fn respond<B>(
+    request: Request<B>,
+    way: Way,
     door: &Door,
     control: &Control,
-) -> Response<Full<Bytes>> {
-    match route(request, local, caller, door) {
-        Ok(answer) => answer(control),
-        Err(problem) => problem.response(&request_id(request.headers())),
+) -> Response<AnswerBody>
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let id = request_id(request.headers());
+    if let Err(problem) = admit(&request, way, door) {
+        return whole(problem.response(&id));
+    }
+    // Who may see the metrics need not see that there is anything to administer.
+    if door.hosts != HostRule::Free && Api::serves(request.uri().path()) {
+        let from = (way.peer, way.security);
+        return control.api.respond(request, from, id).await;
+    }
+    whole(match page(&request, door) {
+        Ok(page) => page(control),
+        Err(problem) => problem.response(&id),
+    })
+}
+
+fn whole(answer: Response<Full<Bytes>>) -> Response<AnswerBody> {
+    answer.map(|body| body.map_err(|never| match never {}).boxed_unsync())
+}
+
+/// Whether a request may be answered at all.
+fn admit<B>(request: &Request<B>, way: Way, door: &Door) -> Result<(), Problem> {
+    if way.caller == Caller::Unknown {
+        return Err(Problem::CallerUnknown);
+    }
+    match door
+        .hosts
+        .admits(request.uri(), request.headers(), way.local)
+    {
+        true => Ok(()),
+        false => Err(Problem::BadHost),
     }
 }
 
-type Answer = fn(&Control) -> Response<Full<Bytes>>;
+type Page = fn(&Control) -> Response<Full<Bytes>>;
 
-fn route<B>(
-    request: &Request<B>,
-    local: SocketAddr,
-    caller: Caller,
-    door: &Door,
-) -> Result<Answer, Problem> {
-    if caller == Caller::Unknown {
-        return Err(Problem::CallerUnknown);
-    }
+fn page<B>(request: &Request<B>, door: &Door) -> Result<Page, Problem> {
     let uri = request.uri();
-    if !door.hosts.admits(uri, request.headers(), local) {
-        return Err(Problem::BadHost);
-    }
-    let answer: Answer = match uri.path() {
+    let page: Page = match uri.path() {
         "/metrics" => metrics,
         "/livez" => alive,
         // Who may see the metrics need not see why a reload failed.
@@ -127,7 +147,7 @@ fn route<B>(
         _ => return Err(Problem::NotFound),
     };
     match *request.method() {
-        Method::GET | Method::HEAD => Ok(answer),
+        Method::GET | Method::HEAD => Ok(page),
         _ => Err(Problem::Method),
     }
 }

@@ -55,6 +55,7 @@ impl Stage {
             metrics: Metrics::new(1, 10),
             tokens: Box::new(move || tokens.clone()),
             bulkheads: Box::new(Vec::new),
+            api: api::Api::without_store(),
         };
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -402,4 +403,60 @@ async fn a_door_that_asks_for_certificates_tells_nothing_to_those_who_show_none(
     }
 
     assert_eq!(ask("/livez", Some(&own)).await.body, "alive\n");
+}
+
+#[tokio::test]
+async fn without_a_store_the_api_says_how_to_get_one() {
+    let stage = Stage::admin();
+
+    for path in ["/api", "/api/v1/connectors", "/api/v1/whoami", "/api/v2"] {
+        let answer = stage.get(path).await;
+
+        assert_eq!(answer.status(), "404", "{path}");
+        assert!(answer.has("content-type: application/problem+json"));
+        assert!(answer.has("cache-control: no-store"));
+        let problem = answer.json();
+        assert_eq!(problem["type"], "urn:attache:problem:no-store");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains("`store`") && detail.contains("master_keys"));
+    }
+}
+
+#[tokio::test]
+async fn the_description_of_the_api_is_there_without_a_store_and_without_a_token() {
+    let stage = Stage::admin();
+
+    let answer = stage.get("/openapi.json").await;
+
+    assert_eq!(answer.status(), "200");
+    let version = answer.json()["openapi"].as_str().unwrap().to_owned();
+    assert!(version.starts_with("3.1"), "{version}");
+    let request = "POST /openapi.json HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let refused = stage.say(request).await;
+    assert_eq!(refused.status(), "405");
+    assert!(refused.has("allow: GET, HEAD"));
+}
+
+#[tokio::test]
+async fn the_metrics_listener_has_no_api() {
+    let stage = Stage::new(HostRule::Free);
+
+    for path in ["/api/v1/connectors", "/openapi.json"] {
+        let answer = stage.get(path).await;
+
+        assert_eq!(answer.status(), "404");
+        assert_eq!(answer.json()["type"], "urn:attache:problem:not-found");
+    }
+}
+
+#[tokio::test]
+async fn the_host_rule_comes_before_the_api() {
+    let stage = Stage::admin();
+
+    let request =
+        "GET /openapi.json HTTP/1.1\r\nHost: attacker.example\r\nConnection: close\r\n\r\n";
+    let answer = stage.say(request).await;
+
+    assert_eq!(answer.status(), "400");
+    assert_eq!(answer.json()["type"], "urn:attache:problem:bad-host");
 }

@@ -152,6 +152,12 @@ pub(super) const CONFIG_RELOADS: Family = family(
     &["outcome"],
     "Reloads of the configuration, by outcome: ok, failed.",
 );
+pub(super) const ADMIN_REQUESTS: Family = family(
+    "attache_admin_requests_total",
+    Kind::Counter,
+    &["operation", "code"],
+    "Requests of administrators, by operation of the API.",
+);
 pub(super) const DNS_LOOKUPS: Family = family(
     "attache_dns_lookups_total",
     Kind::Counter,
@@ -220,6 +226,7 @@ pub const FAMILIES: &[Family] = &[
     STORE_UP,
     STORE_REVISION,
     STORE_CONNECTORS,
+    ADMIN_REQUESTS,
     PANICS,
     ACCESS_LOG_DROPPED,
     BUILD_INFO,

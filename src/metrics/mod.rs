@@ -23,6 +23,7 @@ use crossbeam_utils::CachePadded;
 
 use crate::connector::ConnectorId;
 
+mod admin;
 mod families;
 mod histogram;
 mod lookups;
@@ -33,6 +34,7 @@ mod store;
 mod tokens;
 mod worker;
 
+pub use admin::AdminMetrics;
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, RetryCause, Series};
@@ -85,6 +87,7 @@ struct Counters {
     tokens: Arc<TokenMetrics>,
     lookups: Arc<LookupMetrics>,
     store: Arc<StoreMetrics>,
+    admin: AdminMetrics,
     reloads: [AtomicU64; RELOAD_OUTCOMES.len()],
     certificates: Mutex<Certificates>,
 }
@@ -114,6 +117,7 @@ impl Metrics {
             tokens: Arc::default(),
             lookups: Arc::default(),
             store: Arc::default(),
+            admin: AdminMetrics::default(),
             reloads: Default::default(),
             certificates: Mutex::default(),
         });
@@ -187,6 +191,11 @@ impl Metrics {
     /// Where the store's standing is told.
     pub fn store(&self) -> Arc<StoreMetrics> {
         Arc::clone(&self.counters.store)
+    }
+
+    /// The counters of the admin API.
+    pub fn admin(&self) -> &AdminMetrics {
+        &self.counters.admin
     }
 
     /// Counts a reload.

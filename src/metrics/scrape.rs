@@ -211,7 +211,11 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
     }
     let mut build = Rows::of(families::BUILD_INFO);
     build.number(&[env!("CARGO_PKG_VERSION")], 1.0);
-    [certificates, lookups, reloads, build]
+    let mut admin = Rows::of(families::ADMIN_REQUESTS);
+    for ((operation, code), count) in counters.admin.read() {
+        admin.number(&[&operation, &code.to_string()], count as f64);
+    }
+    [certificates, lookups, reloads, admin, build]
         .map(Rows::done)
         .into()
 }

@@ -15,6 +15,7 @@ use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
 use super::reason::Reason;
+use crate::control::access::Unauthenticated;
 
 /// What is wrong with one field of a request's body, query or head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,6 +38,7 @@ struct Told {
     legs: Option<serde_json::Value>,
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
+    challenge: Option<&'static str>,
 }
 
 /// How long a client waits for the store if nothing closer is known.
@@ -53,6 +55,7 @@ impl Problem {
             legs: None,
             retry_after: unavailable.then_some(STORE_RETRY_AFTER),
             allow: None,
+            challenge: reason.challenge(),
         }))
     }
 
@@ -82,6 +85,12 @@ impl Problem {
     /// The same with the methods that are known here.
     pub(super) fn allow(mut self, methods: HeaderValue) -> Self {
         self.0.allow = Some(methods);
+        self
+    }
+
+    /// The same with another challenge (RFC 9110 §11.6.1).
+    fn challenge(mut self, challenge: &'static str) -> Self {
+        self.0.challenge = Some(challenge);
         self
     }
 
@@ -118,7 +127,7 @@ impl Problem {
             // RFC 9110 §15.5.6.
             fields.insert(ALLOW, allow.clone());
         }
-        if let Some(challenge) = self.0.reason.challenge() {
+        if let Some(challenge) = self.0.challenge {
             fields.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         answer
@@ -132,6 +141,25 @@ impl IntoResponse for Problem {
         *answer.status_mut() = self.0.reason.status();
         answer.extensions_mut().insert(self);
         answer
+    }
+}
+
+impl From<Unauthenticated> for Problem {
+    fn from(error: Unauthenticated) -> Self {
+        match error {
+            Unauthenticated::Missing => Self::of(Reason::Unauthenticated),
+            Unauthenticated::Invalid => Self::of(Reason::Unauthenticated)
+                .detail("The token is unknown, malformed, expired or revoked.")
+                .challenge("Bearer realm=\"attache\", error=\"invalid_token\""),
+            Unauthenticated::NoRole => {
+                Self::of(Reason::Forbidden).detail("The token gives no role here.")
+            }
+            Unauthenticated::Throttled { retry_after } => {
+                Self::of(Reason::TooManyFailures).retry_after(retry_after)
+            }
+            Unauthenticated::Unavailable => Self::of(Reason::StoreUnavailable)
+                .detail("Who you are cannot be found out now; nothing was changed."),
+        }
     }
 }
 

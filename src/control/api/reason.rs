@@ -279,7 +279,7 @@ impl Reason {
     }
 
     /// What a 401 asks for (RFC 9110 §15.5.2).
-    pub(super) fn challenge(self) -> Option<&'static str> {
+    pub(in crate::control) fn challenge(self) -> Option<&'static str> {
         let challenges = [
             // RFC 6750 §3.
             (Self::Unauthenticated, "Bearer realm=\"attache\""),
