@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::document::{Content, Node};
 use super::error::Problem;
+use super::oidc::oidc;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count};
 use super::{Admin, Config, Hosts, Metrics, ServerTls};
@@ -11,7 +12,7 @@ use crate::tls::client::check_anchors;
 use crate::tls::server::{Protocols, server_config};
 
 pub(super) const TLS_KEYS: &[&str] = &["certificate", "private_key", "client_ca"];
-pub(super) const ADMIN_KEYS: &[&str] = &["listen", "tls", "hosts"];
+pub(super) const ADMIN_KEYS: &[&str] = &["listen", "tls", "hosts", "oidc"];
 pub(super) const METRICS_KEYS: &[&str] = &["listen", "connectors_max"];
 const FLOW_LISTEN: SocketAddr = loopback(8080);
 const ADMIN_LISTEN: SocketAddr = loopback(9901);
@@ -146,6 +147,7 @@ pub(super) fn admin<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path
         listen,
         tls: tls(reader, &section, &path),
         hosts: hosts(reader, &section, &path),
+        oidc: oidc(reader, &section, &path),
     }
 }
 

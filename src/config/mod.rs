@@ -6,6 +6,7 @@
 //! pair matches, every ID and name is unique. A bad one never becomes a `Config`; its
 //! [`ConfigError`] names file, line, column and key, and never shows a secret.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use std::time::Duration;
 use http::uri::Authority;
 use ipnet::IpNet;
 
-use crate::connector::Connector;
+use crate::connector::{Connector, HttpsUrl, Organization, Role, SigningAlgorithm};
 use crate::secret::Secret;
 
 mod assertion;
@@ -29,6 +30,7 @@ mod json;
 mod listeners;
 mod load;
 mod oauth;
+mod oidc;
 mod path;
 mod reader;
 mod recovery;
@@ -165,6 +167,31 @@ pub struct Admin {
     pub tls: Option<ServerTls>,
     /// Further names allowed in its `Host`.
     pub hosts: Hosts,
+    /// Whose tokens administrators may show beside the gateway's own.
+    pub oidc: Option<Oidc>,
+}
+
+/// An OpenID provider whose tokens name administrators.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Oidc {
+    /// Its identifier, as tokens have it in `iss`.
+    pub issuer: String,
+    /// What it calls this gateway in `aud`.
+    pub audience: String,
+    /// Where its keys are, unless its discovery document is to be asked.
+    pub jwks_url: Option<HttpsUrl>,
+    /// PEM certificates trusted for its connections beside the gateway's own anchors.
+    pub ca_bundle: Option<Arc<str>>,
+    /// The claim with what administrators are: a name, or a JSON pointer.
+    pub role_claim: String,
+    /// Which role each value of it gives.
+    pub roles: BTreeMap<String, Role>,
+    /// The claim with whose administrators they are, if it differs between them.
+    pub organization_claim: Option<String>,
+    /// Whose they are where no claim says so.
+    pub organization: Organization,
+    /// What tokens may be signed with.
+    pub algorithms: Vec<SigningAlgorithm>,
 }
 
 /// The metrics listener and its bounds.

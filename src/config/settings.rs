@@ -11,7 +11,7 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Part, Size, Span};
 use super::{
     AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth, bulkhead,
-    connectors, files, listeners, oauth, recovery, store,
+    connectors, files, listeners, oauth, oidc, recovery, store,
 };
 use crate::tls::client::check_anchors;
 
@@ -42,6 +42,7 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     TOKENS_KEYS,
     listeners::TLS_KEYS,
     listeners::ADMIN_KEYS,
+    oidc::OIDC_KEYS,
     listeners::METRICS_KEYS,
     connectors::CONNECTOR_KEYS,
     connectors::UPSTREAM_KEYS,

@@ -6,7 +6,7 @@ use super::{read, read_in, write_pair};
 use crate::config::document::{Content, Document, Node};
 use crate::config::units::{Bounded, Quantity};
 use crate::config::{
-    assertion, auth, bulkhead, connectors, files, listeners, oauth, recovery, settings,
+    assertion, auth, bulkhead, connectors, files, listeners, oauth, oidc, recovery, settings,
 };
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
@@ -130,6 +130,13 @@ fn every_known_key_is_in_it() {
             "tls.{key}"
         );
     }
+    // `admin.oidc` is null by default too.
+    for key in oidc::OIDC_KEYS {
+        assert!(
+            REFERENCE.contains(&format!("  #   {key}: ")),
+            "admin.oidc.{key}"
+        );
+    }
     for scheme in auth::AUTH_KEYS {
         let shown = value(document.root(), &["connectors", "auth", scheme]).is_some();
         assert!(shown || *scheme == "none", "{scheme} is missing");
@@ -225,6 +232,21 @@ fn every_bound_of_a_connector_is_in_it() {
     assert_bounds(document, breaker, &bulkhead::FAILURES);
     assert_bounds(document, breaker, &bulkhead::WINDOW);
     assert_bounds(document, breaker, &bulkhead::OPEN);
+}
+
+/// What stands in the comment is what would be read.
+#[test]
+fn the_provider_in_it_is_one_that_can_be_written() {
+    let (_, comment) = REFERENCE.split_once("\n  #   issuer: ").unwrap();
+    let (comment, _) = comment.split_once("\n  oidc: null").unwrap();
+    let keys = format!("issuer: {comment}").replace("\n  #   ", "\n    ");
+
+    let config = read(&format!("admin:\n  oidc:\n    {keys}\n")).unwrap();
+
+    let written = config.admin.oidc.unwrap();
+    let least = "admin: { oidc: { issuer: https://login.example.com, audience: attache, \
+                 roles: { connector-admins: full-admin, auditors: external-read-only-admin } } }";
+    assert_eq!(Some(written), read(least).unwrap().admin.oidc);
 }
 
 #[test]

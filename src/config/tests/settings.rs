@@ -372,3 +372,65 @@ fn a_text_longer_than_it_says_itself_is_refused() {
 fn debug(config: &Config) -> String {
     format!("{config:?}")
 }
+
+#[test]
+fn an_openid_provider_has_to_be_whole_and_known_by_https() {
+    let with = |keys: &str| format!("admin: {{ oidc: {{ {keys} }} }}");
+    let roles = "roles: { a: full-admin }";
+    for (keys, said) in [
+        (
+            format!("audience: a, {roles}"),
+            "1:16: admin.oidc.issuer: is required: the issuer identifier as it stands in the tokens: an https:// URL",
+        ),
+        (
+            format!("issuer: 'http://a.example', audience: a, {roles}"),
+            "1:26: admin.oidc.issuer: must begin with https:// (credentials never travel in the clear)",
+        ),
+        (
+            format!("issuer: 'https://a.example?x', audience: a, {roles}"),
+            "1:26: admin.oidc.issuer: must not carry a query (?…); flows send their own",
+        ),
+        (
+            format!("issuer: 'https://a.example', {roles}"),
+            "1:16: admin.oidc.audience: is required: what the issuer calls this gateway in `aud`",
+        ),
+        (
+            "issuer: 'https://a.example', audience: a".to_owned(),
+            "1:16: admin.oidc.roles: is required: a mapping of the claim's values to roles; at least one",
+        ),
+        (
+            "issuer: 'https://a.example', audience: a, roles: {}".to_owned(),
+            "1:67: admin.oidc.roles: must be a mapping of the claim's values to roles; at least one",
+        ),
+        (
+            "issuer: 'https://a.example', audience: a, roles: { a: root }".to_owned(),
+            "1:72: admin.oidc.roles: must be one of the roles, such as full-admin or external-read-only-admin (`attache admin --help`)",
+        ),
+        (
+            format!("issuer: 'https://a.example', audience: a, {roles}, jwks_url: 'http://b'"),
+            "1:96: admin.oidc.jwks_url: must begin with https:// (credentials never travel in the clear)",
+        ),
+        (
+            format!("issuer: 'https://a.example', audience: a, {roles}, organization: '*'"),
+            "1:100: admin.oidc.organization: must be an organization of 1 to 64 of a-z, 0-9 and '-'",
+        ),
+    ] {
+        assert_eq!(refused(&with(&keys)), said);
+    }
+}
+
+#[test]
+fn tokens_are_signed_with_a_private_key_or_not_believed() {
+    for algorithms in ["[none]", "[HS256]", "[RS256, HS256]", "[]", "[RS512]"] {
+        let text = format!(
+            "admin: {{ oidc: {{ issuer: 'https://a.example', audience: a, roles: {{ a: full-admin }}, algorithms: {algorithms} }} }}"
+        );
+
+        let said = refused(&text);
+
+        assert!(
+            said.contains("admin.oidc.algorithms: must be a list of RS256, PS256, ES256"),
+            "{said}"
+        );
+    }
+}
