@@ -166,13 +166,8 @@ impl Gateway {
         let (stop_control, _) = watch::channel(());
         let scraped = sockets.metrics.map(|listener| (listener, metrics_door()));
         for (listener, door) in [(sockets.admin, admin_door)].into_iter().chain(scraped) {
-            let shown = show(
-                listener,
-                door,
-                Arc::clone(&control),
-                stop_control.subscribe(),
-            );
-            control_runtime.spawn(shown);
+            let stopped = stop_control.subscribe();
+            control_runtime.spawn(show(listener, door, Arc::clone(&control), stopped));
         }
         health.started();
         Ok(Self {
