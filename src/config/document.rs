@@ -16,7 +16,7 @@ use serde_yaml::{Error, Options, Spanned};
 use zeroize::Zeroizing;
 
 use super::error::{Fault, Problem};
-use super::{reader, settings};
+use super::{keys, settings};
 
 /// The deepest nesting; the deepest key of the configuration stands at nine.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -210,7 +210,7 @@ fn interpolation_in_flow(source: &str, at: Position) -> Option<String> {
     let separates = |c: char| c.is_whitespace() || "[]{},".contains(c);
     let alone = line[..start].chars().next_back().is_none_or(separates)
         && line[end..].chars().next().is_none_or(separates);
-    let name = reader::interpolated(&line[start..end])?;
+    let name = keys::interpolated(&line[start..end])?;
     Some(if alone { name } else { "NAME".to_owned() })
 }
 

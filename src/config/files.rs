@@ -16,12 +16,12 @@ use zeroize::Zeroizing;
 
 use super::document::{Content, Node, Written};
 use super::error::Problem;
+use super::keys;
+use super::pem::PEM_START;
 use super::reader::{self, Reader, Section};
 use super::store::MasterKey;
 use super::units::Size;
-use crate::connector::ClientCertificate;
 use crate::secret::Secret;
-use crate::tls::TlsError;
 
 /// The largest secret, certificate, key or bundle that is read.
 const FILE_BYTES_MAX: Size = Size::mib(4);
@@ -29,16 +29,11 @@ const FILE_BYTES_MAX: Size = Size::mib(4);
 /// The longest secret: more fits in no head and in no token request.
 const SECRET_BYTES_MAX: Size = Size::kib(16);
 
-/// How PEM begins (RFC 7468 §2).
-const PEM_START: &str = "-----BEGIN ";
-
 pub(super) const SOURCE_KEYS: &[&str] = &["env", "file"];
 pub(super) const PAIR_KEYS: &[&str] = &["certificate", "private_key"];
 
 const SECRET_FORM: &str = "{ env: NAME }, { file: PATH } or a plain string";
-const PEM_FORM: &str = "{ file: PATH }, { env: NAME } or PEM text";
 const JSON_SECRET_FORM: &str = "a string";
-const JSON_PEM_FORM: &str = "PEM text";
 
 /// Answers for environment variables.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
@@ -49,13 +44,13 @@ pub(super) struct Files<'e> {
     base_dir: PathBuf,
     environment: Environment<'e>,
     texts: HashMap<PathBuf, Rc<Zeroizing<String>>>,
-    pairs: HashSet<(Source, Source)>,
-    bundles: HashMap<Source, Arc<str>>,
+    pub(super) pairs: HashSet<(Source, Source)>,
+    pub(super) bundles: HashMap<Source, Arc<str>>,
 }
 
 /// Where a text came from; equal sources hold equal texts within one load.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Source {
+pub(super) enum Source {
     /// The configuration itself, at this line and column.
     Inline(u64, u64),
     File(PathBuf),
@@ -63,14 +58,14 @@ enum Source {
 }
 
 /// A text and where it came from.
-struct Sourced {
-    source: Source,
-    text: Rc<Zeroizing<String>>,
+pub(super) struct Sourced {
+    pub(super) source: Source,
+    pub(super) text: Rc<Zeroizing<String>>,
 }
 
 impl Sourced {
     /// How errors call it: never by its content.
-    fn called(&self) -> String {
+    pub(super) fn called(&self) -> String {
         match &self.source {
             Source::Inline(..) => "the value".to_owned(),
             Source::File(path) => format!("the file {}", path.display()),
@@ -146,7 +141,7 @@ impl<'e> Files<'e> {
     }
 
     fn read_variable(&self, name: &str) -> Result<Sourced, Problem> {
-        let shown = match reader::is_variable_name(name) {
+        let shown = match keys::is_variable_name(name) {
             true => name.to_owned(),
             false => "(its name is not repeated, in case it is a secret)".to_owned(),
         };
@@ -201,14 +196,6 @@ impl<'d> Reader<'d> {
         }
     }
 
-    /// What a certificate or private key may be written as.
-    fn pem_form(&self) -> &'static str {
-        match self.document.written {
-            Written::Yaml => PEM_FORM,
-            Written::Json => JSON_PEM_FORM,
-        }
-    }
-
     /// Why `node` of a JSON document, which is no string, gives no text: nothing there may make the
     /// gateway read its own files.
     fn elsewhere(&self, node: &Node) -> Option<Problem> {
@@ -224,7 +211,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Reads `{ env: NAME }`, `{ file: PATH }` or a plain string; of JSON, a string.
-    fn sourced(
+    pub(super) fn sourced(
         &mut self,
         node: &'d Node,
         path: &reader::Path<'_>,
@@ -272,7 +259,7 @@ impl<'d> Reader<'d> {
     }
 
     /// Warns of a secret that stands in the document itself, where it might stand elsewhere.
-    fn warn_of(&mut self, node: &Node, path: &reader::Path<'_>, advice: &'static str) {
+    pub(super) fn warn_of(&mut self, node: &Node, path: &reader::Path<'_>, advice: &'static str) {
         match self.document.written {
             Written::Yaml => self.warn(node.at, path, advice),
             Written::Json => {}
@@ -321,119 +308,10 @@ impl<'d> Reader<'d> {
             }
         }
     }
-
-    fn pem(
-        &mut self,
-        section: &Section<'d>,
-        path: &reader::Path<'_>,
-    ) -> Option<(Sourced, Sourced)> {
-        let form = self.pem_form();
-        let mut half = |key: &'static str| {
-            let path = path.key(key);
-            let Some(node) = section.optional(key) else {
-                self.fault(section.place(key), &path, Problem::Required(form));
-                return None;
-            };
-            let sourced = self.sourced(node, &path, form)?;
-            if let Source::Inline(..) = sourced.source {
-                if !sourced.text.contains(PEM_START) {
-                    self.fault(node.at, &path, Problem::MustBe(form));
-                    return None;
-                }
-                if key == "private_key" {
-                    self.warn_of(node, &path, PLAIN_KEY);
-                }
-            }
-            Some(sourced)
-        };
-        let certificate = half("certificate");
-        let private_key = half("private_key");
-        Some((certificate?, private_key?))
-    }
-
-    /// Reads the certificate and private key of `section`, which must be a pair.
-    pub(super) fn key_pair(
-        &mut self,
-        section: &Section<'d>,
-        path: &reader::Path<'_>,
-    ) -> Option<ClientCertificate> {
-        let (certificate, private_key) = self.pem(section, path)?;
-        let pair = ClientCertificate {
-            certificate_pem: certificate.text.to_string(),
-            private_key_pem: Secret::new(private_key.text.to_string()),
-        };
-        let sources = (certificate.source.clone(), private_key.source.clone());
-        if self.files.pairs.contains(&sources) {
-            return Some(pair);
-        }
-        // Each half by itself first, so that the one that is wrong is named.
-        let halves = [
-            (
-                "certificate",
-                &certificate,
-                crate::tls::client::certificates(&pair.certificate_pem).err(),
-            ),
-            (
-                "private_key",
-                &private_key,
-                crate::tls::client::private_key(pair.private_key_pem.expose()).err(),
-            ),
-        ];
-        let mut whole = true;
-        for (key, half, error) in halves {
-            if let Some(error) = error {
-                whole = false;
-                let problem = Problem::Pem(half.called(), error);
-                self.fault(section.place(key), &path.key(key), problem);
-            }
-        }
-        if !whole {
-            return None;
-        }
-        if let Err(error) = crate::tls::client::check_pair(&pair) {
-            self.fault(section.at, path, Problem::Tls(error));
-            return None;
-        }
-        self.files.pairs.insert(sources);
-        Some(pair)
-    }
-
-    /// Reads PEM certificates that are to be trusted, checked by `check`.
-    pub(super) fn bundle(
-        &mut self,
-        node: &'d Node,
-        path: &reader::Path<'_>,
-        check: fn(&str) -> Result<(), TlsError>,
-    ) -> Option<Arc<str>> {
-        let form = self.pem_form();
-        let sourced = self.sourced(node, path, form)?;
-        if let Some(bundle) = self.files.bundles.get(&sourced.source) {
-            return Some(Arc::clone(bundle));
-        }
-        let inline = matches!(sourced.source, Source::Inline(..));
-        let problem = if inline && !sourced.text.contains(PEM_START) {
-            Some(Problem::MustBe(form))
-        } else {
-            check(&sourced.text)
-                .err()
-                .map(|error| Problem::Pem(sourced.called(), error))
-        };
-        if let Some(problem) = problem {
-            self.fault(node.at, path, problem);
-            return None;
-        }
-        let bundle: Arc<str> = sourced.text.as_str().into();
-        self.files
-            .bundles
-            .insert(sourced.source, Arc::clone(&bundle));
-        Some(bundle)
-    }
 }
 
 const PLAIN_SECRET: &str =
     "the secret stands in the configuration itself; write { env: NAME } or { file: PATH }";
-const PLAIN_KEY: &str =
-    "the private key stands in the configuration itself; write { file: PATH } or { env: NAME }";
 
 fn is_path(written: &str) -> bool {
     !written.is_empty()

@@ -11,15 +11,12 @@ use std::time::Duration;
 use super::document::{Content, Document, Entry, Node, Position, Written};
 use super::error::{Fault, Problem, write_place};
 use super::files::Files;
+use super::keys::interpolated;
 pub(super) use super::path::Path;
-use super::path::push_pointer;
 use super::units::{Bounded, Quantity, Sort, Span};
 
 /// Faults and warnings listed in full; the rest are counted.
-const LISTED_MAX: usize = 100;
-
-/// The longest unknown key that is compared with known ones, and shown, in bytes.
-const KEY_BYTES_MAX: usize = 40;
+pub(super) const LISTED_MAX: usize = 100;
 
 /// A mapping whose keys are known.
 #[derive(Clone, Copy)]
@@ -93,7 +90,7 @@ impl<'d> Reader<'d> {
     }
 
     /// How whoever wrote the document calls `path`.
-    fn place(&self, path: &Path<'_>) -> String {
+    pub(super) fn place(&self, path: &Path<'_>) -> String {
         match self.document.written {
             Written::Yaml => path.to_string(),
             Written::Json => path.pointer(),
@@ -199,30 +196,6 @@ impl<'d> Reader<'d> {
             entries,
             keys,
         })
-    }
-
-    fn unknown_key(&mut self, entry: &Entry, path: &Path<'_>, known: &'static [&'static str]) {
-        if self.faults.len() >= LISTED_MAX {
-            self.unlisted += 1;
-            return;
-        }
-        let (nearest, distance) = nearest(&entry.key, known);
-        if may_be_shown(&entry.key, nearest, distance, path) {
-            let mut key = self.place(path);
-            match self.document.written {
-                Written::Yaml if key.is_empty() => key.push_str(&entry.key),
-                Written::Yaml => {
-                    key.push('.');
-                    key.push_str(&entry.key);
-                }
-                Written::Json => push_pointer(&mut key, &entry.key),
-            }
-            let problem = Problem::UnknownKey { nearest, known };
-            self.faults.push(Fault::new(entry.at, key, problem));
-        } else {
-            let problem = Problem::UnknownUnshownKey { nearest, known };
-            self.fault(entry.at, path, problem);
-        }
     }
 
     /// Reads a list of at most `most` entries.
@@ -426,47 +399,4 @@ impl<'d> Reader<'d> {
         let choices = &[("true", true), ("false", false)];
         self.choice_of(section, path, key, (Sort::Bare, choices))
     }
-}
-
-/// The name to write instead of something that looks like `${NAME}`: the one within, if the whole
-/// text is that and it looks like a variable's, which is how it is known to be no secret.
-pub(super) fn interpolated(text: &str) -> Option<String> {
-    let (_, rest) = text.split_once("${")?;
-    let (inner, after) = rest.split_once('}')?;
-    let whole = text.starts_with("${") && after.is_empty() && is_variable_name(inner);
-    Some(if whole { inner } else { "NAME" }.to_owned())
-}
-
-/// Whether `text` looks like an environment variable's name and not like a secret.
-pub(super) fn is_variable_name(text: &str) -> bool {
-    let upper = |byte: u8| byte.is_ascii_uppercase() || byte == b'_';
-    text.len() <= 128
-        && text.bytes().next().is_some_and(upper)
-        && text
-            .bytes()
-            .all(|byte| upper(byte) || byte.is_ascii_digit())
-}
-
-fn nearest(key: &str, known: &'static [&'static str]) -> (&'static str, usize) {
-    let short: String = key.chars().take(KEY_BYTES_MAX).collect();
-    let by_distance = |known: &&'static str| (*known, strsim::osa_distance(&short, known));
-    known
-        .iter()
-        .map(by_distance)
-        .min_by_key(|(_, distance)| *distance)
-        .unwrap_or(("", usize::MAX))
-}
-
-/// An unknown key may be a secret that slipped out of its place (`{ username: svc, hunter2 }`).
-/// Within `auth`, `tls` and `master_keys` only slips of the finger are shown, elsewhere what looks like a key.
-fn may_be_shown(key: &str, nearest: &str, distance: usize, path: &Path<'_>) -> bool {
-    let like_a_key = key.len() <= KEY_BYTES_MAX
-        && key
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
-    let slip = distance <= (nearest.len() / 3).max(1);
-    let among_secrets = ["auth", "tls", "master_keys"]
-        .iter()
-        .any(|key| path.is_within(key));
-    like_a_key && (slip || !among_secrets)
 }

@@ -1,0 +1,141 @@
+//! Certificates, private keys and trust anchors, all PEM (RFC 7468).
+//!
+//! # Invariants
+//!
+//! A pair that was read matches, and anchors can be used. What one load has checked once is not
+//! checked again, however many connectors name it.
+
+use std::sync::Arc;
+
+use super::document::{Node, Written};
+use super::error::Problem;
+use super::files::{Source, Sourced};
+use super::reader::{self, Reader, Section};
+use crate::connector::ClientCertificate;
+use crate::secret::Secret;
+use crate::tls::TlsError;
+
+/// How PEM begins (RFC 7468 §2).
+pub(super) const PEM_START: &str = "-----BEGIN ";
+
+const PEM_FORM: &str = "{ file: PATH }, { env: NAME } or PEM text";
+const JSON_PEM_FORM: &str = "PEM text";
+const PLAIN_KEY: &str =
+    "the private key stands in the configuration itself; write { file: PATH } or { env: NAME }";
+
+impl<'d> Reader<'d> {
+    /// What a certificate or private key may be written as.
+    fn pem_form(&self) -> &'static str {
+        match self.document.written {
+            Written::Yaml => PEM_FORM,
+            Written::Json => JSON_PEM_FORM,
+        }
+    }
+
+    fn pem(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+    ) -> Option<(Sourced, Sourced)> {
+        let form = self.pem_form();
+        let mut half = |key: &'static str| {
+            let path = path.key(key);
+            let Some(node) = section.optional(key) else {
+                self.fault(section.place(key), &path, Problem::Required(form));
+                return None;
+            };
+            let sourced = self.sourced(node, &path, form)?;
+            if let Source::Inline(..) = sourced.source {
+                if !sourced.text.contains(PEM_START) {
+                    self.fault(node.at, &path, Problem::MustBe(form));
+                    return None;
+                }
+                if key == "private_key" {
+                    self.warn_of(node, &path, PLAIN_KEY);
+                }
+            }
+            Some(sourced)
+        };
+        let certificate = half("certificate");
+        let private_key = half("private_key");
+        Some((certificate?, private_key?))
+    }
+
+    /// Reads the certificate and private key of `section`, which must be a pair.
+    pub(super) fn key_pair(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+    ) -> Option<ClientCertificate> {
+        let (certificate, private_key) = self.pem(section, path)?;
+        let pair = ClientCertificate {
+            certificate_pem: certificate.text.to_string(),
+            private_key_pem: Secret::new(private_key.text.to_string()),
+        };
+        let sources = (certificate.source.clone(), private_key.source.clone());
+        if self.files.pairs.contains(&sources) {
+            return Some(pair);
+        }
+        // Each half by itself first, so that the one that is wrong is named.
+        let halves = [
+            (
+                "certificate",
+                &certificate,
+                crate::tls::client::certificates(&pair.certificate_pem).err(),
+            ),
+            (
+                "private_key",
+                &private_key,
+                crate::tls::client::private_key(pair.private_key_pem.expose()).err(),
+            ),
+        ];
+        let mut whole = true;
+        for (key, half, error) in halves {
+            if let Some(error) = error {
+                whole = false;
+                let problem = Problem::Pem(half.called(), error);
+                self.fault(section.place(key), &path.key(key), problem);
+            }
+        }
+        if !whole {
+            return None;
+        }
+        if let Err(error) = crate::tls::client::check_pair(&pair) {
+            self.fault(section.at, path, Problem::Tls(error));
+            return None;
+        }
+        self.files.pairs.insert(sources);
+        Some(pair)
+    }
+
+    /// Reads PEM certificates that are to be trusted, checked by `check`.
+    pub(super) fn bundle(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+        check: fn(&str) -> Result<(), TlsError>,
+    ) -> Option<Arc<str>> {
+        let form = self.pem_form();
+        let sourced = self.sourced(node, path, form)?;
+        if let Some(bundle) = self.files.bundles.get(&sourced.source) {
+            return Some(Arc::clone(bundle));
+        }
+        let inline = matches!(sourced.source, Source::Inline(..));
+        let problem = if inline && !sourced.text.contains(PEM_START) {
+            Some(Problem::MustBe(form))
+        } else {
+            check(&sourced.text)
+                .err()
+                .map(|error| Problem::Pem(sourced.called(), error))
+        };
+        if let Some(problem) = problem {
+            self.fault(node.at, path, problem);
+            return None;
+        }
+        let bundle: Arc<str> = sourced.text.as_str().into();
+        self.files
+            .bundles
+            .insert(sourced.source, Arc::clone(&bundle));
+        Some(bundle)
+    }
+}
