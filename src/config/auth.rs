@@ -65,7 +65,7 @@ pub(super) fn scheme<'d>(
     let path = path.key(key);
     match key {
         "basic" => basic(reader, node, &path, resource_domain).map(Scheme::Basic),
-        "header" => header(reader, node, &path).map(Scheme::Header),
+        "header" => header(reader, node, &path).map(|it| Scheme::Header(Box::new(it))),
         "client_certificate" => pair(reader, node, &path).map(Scheme::ClientCertificate),
         "oauth2" => oauth::oauth2(reader, node, &path).map(|it| Scheme::OAuth2(Arc::new(it))),
         _ => reader.mapping(node, &path, NO_KEYS).map(|_| Scheme::None),

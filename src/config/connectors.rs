@@ -21,6 +21,7 @@ pub(super) const CONNECTOR_KEYS: &[&str] = &[
     "kind",
     "enabled",
     "resource_domain",
+    "probe",
     "auth",
     "ca_bundle",
     "cookies",
@@ -202,6 +203,7 @@ pub(super) fn connector<'d>(
     let enabled = reader.flag(section, path, "enabled").unwrap_or(true);
     let resource_domain = resource_domain(reader, section, path);
     let scheme = auth::scheme(reader, section, path, resource_domain.as_ref());
+    let probe = probe(reader, section, path, resource_domain.as_ref());
     let bundle = section.optional("ca_bundle");
     let ca_bundle =
         bundle.and_then(|node| reader.bundle(node, &path.key("ca_bundle"), check_anchors));
@@ -229,6 +231,7 @@ pub(super) fn connector<'d>(
         enabled,
         kind: Kind::Custom(Custom {
             resource_domain: resource_domain?,
+            probe: probe?,
             scheme: scheme?,
         }),
         ca_bundle,
@@ -276,6 +279,31 @@ fn resource_domain<'d>(
     ResourceDomain::parse(text)
         .map_err(|error| reader.fault(section.place(key), &path.key(key), Problem::Url(error)))
         .ok()
+}
+
+const PROBE_FORM: &str =
+    "a request path as flows send it, which begins with / or ?, and a query if need be";
+
+/// The outer `None` stands for a fault.
+fn probe<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+    domain: Option<&ResourceDomain>,
+) -> Option<Option<Box<HttpsUrl>>> {
+    if section.optional("probe").is_none() {
+        return Some(None);
+    }
+    let at = section.place("probe");
+    let text = reader.optional_text(section, path, "probe", PROBE_FORM)?;
+    let path = path.key("probe");
+    if !text.starts_with(['/', '?']) {
+        reader.fault(at, &path, Problem::MustBe(PROBE_FORM));
+        return None;
+    }
+    let read = domain?.below(text);
+    let url = read.map_err(|error| reader.fault(at, &path, Problem::Url(error)));
+    url.ok().map(|url| Some(Box::new(url)))
 }
 
 /// Reads the text of a URL that the gateway itself calls.

@@ -10,7 +10,7 @@ use super::error::Problem;
 use super::files::{Plain, Use};
 use super::reader::{Path, Reader, Section};
 use crate::connector::{
-    ClientAuthentication, ClientCertificate, GrantType, OAuth2, RESERVED_PARAMETERS,
+    ClientAuthentication, ClientCertificate, GrantType, HttpsUrl, OAuth2, RESERVED_PARAMETERS,
 };
 use crate::secret::Secret;
 
@@ -19,6 +19,7 @@ pub(super) const OAUTH2_KEYS: &[&str] = &[
     "username",
     "password",
     "token_url",
+    "revocation_url",
     "client_id",
     "client_secret",
     "client_authentication",
@@ -70,6 +71,7 @@ pub(super) fn oauth2<'d>(
     let section = &reader.mapping(node, path, OAUTH2_KEYS)?;
     let grant = grant(reader, section, path);
     let token_url = token_url(reader, section, path);
+    let revocation_url = revocation_url(reader, section, path);
     let client_id = reader.required_text(section, path, "client_id", CLIENT_ID_FORM);
     let authentication = client_authentication(reader, section, path);
     let certificate_to_resource = certificate_to_resource(reader, section, path);
@@ -82,6 +84,7 @@ pub(super) fn oauth2<'d>(
     Some(OAuth2 {
         grant: grant?,
         token_url: token_url?,
+        revocation_url: revocation_url?,
         client_id: client_id?.to_owned(),
         client_authentication: authentication?,
         certificate_to_resource,
@@ -129,7 +132,7 @@ fn token_url<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
     path: &Path<'_>,
-) -> Option<crate::connector::HttpsUrl> {
+) -> Option<HttpsUrl> {
     let path = path.key("token_url");
     let Some(node) = section.optional("token_url") else {
         let problem = Problem::Required("the https:// URL of the token endpoint");
@@ -137,6 +140,18 @@ fn token_url<'d>(
         return None;
     };
     https_url(reader, node, &path)
+}
+
+/// The outer `None` stands for a fault.
+fn revocation_url<'d>(
+    reader: &mut Reader<'d>,
+    section: &Section<'d>,
+    path: &Path<'_>,
+) -> Option<Option<HttpsUrl>> {
+    let Some(node) = section.optional("revocation_url") else {
+        return Some(None);
+    };
+    https_url(reader, node, &path.key("revocation_url")).map(Some)
 }
 
 /// Records each of `keys` that is written although it has no place beside `rule.0`.

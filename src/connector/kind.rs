@@ -1,6 +1,6 @@
 //! The kinds of connector. Each kind has its own fields; `custom` is the only one so far.
 
-use super::{ResourceDomain, Scheme};
+use super::{HttpsUrl, ResourceDomain, Scheme};
 
 /// What sort of API a connector leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,6 +14,9 @@ pub enum Kind {
 pub struct Custom {
     /// Where requests go.
     pub resource_domain: ResourceDomain,
+    /// Called when the connector is validated, with its credential, and never otherwise: a URL
+    /// below the resource domain.
+    pub probe: Option<Box<HttpsUrl>>,
     /// How that origin wants authentication.
     pub scheme: Scheme,
 }
@@ -23,6 +26,13 @@ impl Kind {
     pub fn resource_domain(&self) -> Option<&ResourceDomain> {
         match self {
             Self::Custom(custom) => Some(&custom.resource_domain),
+        }
+    }
+
+    /// The URL below the resource domain that a validation calls, if any.
+    pub fn probe(&self) -> Option<&HttpsUrl> {
+        match self {
+            Self::Custom(custom) => custom.probe.as_deref(),
         }
     }
 

@@ -21,7 +21,7 @@ mod stored;
 pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
 pub use organization::{InvalidOrganization, ORGANIZATION_BYTES_MAX, Organization};
-pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain};
+pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain, join};
 pub use recovery::{BodySign, ExpiredOn, Recovery, Retry};
 pub use role::{Access, Role, UnknownRole};
 pub use scheme::{

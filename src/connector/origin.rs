@@ -165,10 +165,37 @@ impl ResourceDomain {
         &self.origin
     }
 
+    /// The URL that the request path `rest` leads to; `rest` is empty or begins with `/` or `?`.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidUrl`], as for [`HttpsUrl::parse`].
+    pub fn below(&self, rest: &str) -> Result<HttpsUrl, InvalidUrl> {
+        let path = join(&self.base_path, rest);
+        HttpsUrl::parse(&format!("{}{path}", self.origin))
+    }
+
     /// The base path as written, at least `/`.
     pub fn base_path(&self) -> &str {
         &self.base_path
     }
+}
+
+/// Puts `rest` behind `base`, which loses its trailing slash if anything follows.
+pub fn join(base: &str, rest: &str) -> String {
+    let (path, query) = match rest.find('?') {
+        Some(at) => rest.split_at(at),
+        None => (rest, ""),
+    };
+    let base = match path {
+        "" => base,
+        _ => base.strip_suffix('/').unwrap_or(base),
+    };
+    let mut joined = String::with_capacity(base.len() + rest.len());
+    joined.push_str(base);
+    joined.push_str(path);
+    joined.push_str(query);
+    joined
 }
 
 /// A fixed `https` URL that the gateway itself calls: a token endpoint, a validation URL.

@@ -55,7 +55,7 @@ pub enum Scheme {
     /// A username and a password with every request (RFC 7617).
     Basic(Basic),
     /// A fixed field with every request, an API key for instance.
-    Header(StaticHeader),
+    Header(Box<StaticHeader>),
     /// A client certificate in the TLS handshake and nothing in the head (RFC 8446 §4.4.2).
     ClientCertificate(ClientCertificate),
     /// A bearer token obtained from an authorization server (RFC 6749, RFC 6750).
@@ -112,6 +112,8 @@ pub struct OAuth2 {
     pub grant: GrantType,
     /// The token endpoint (RFC 6749 §3.2).
     pub token_url: HttpsUrl,
+    /// The revocation endpoint, where the authorization server has one (RFC 7009 §2).
+    pub revocation_url: Option<HttpsUrl>,
     /// The client's identifier (RFC 6749 §2.2).
     pub client_id: String,
     /// How the client proves who it is (RFC 6749 §2.3).

@@ -37,6 +37,7 @@ impl TokenKey {
         let OAuth2 {
             grant,
             token_url,
+            revocation_url,
             client_id,
             client_authentication,
             certificate_to_resource: _,
@@ -46,6 +47,10 @@ impl TokenKey {
         } = oauth2;
         let mut print = Fingerprint::new();
         print.text(token_url.as_str()).text(client_id);
+        // Decides where the token ends, so that one kept by its key is never ended elsewhere.
+        if let Some(url) = revocation_url {
+            print.text("revocation").text(url.as_str());
+        }
         if let Some(scope) = scope {
             print.text("scope").text(scope);
         }

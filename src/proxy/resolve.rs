@@ -16,7 +16,7 @@ use super::error::Refusal;
 use super::fields::{Field, Fields};
 use super::rewrite::CONNECTOR_ID;
 use crate::config::Hosts;
-use crate::connector::ConnectorId;
+use crate::connector::{ConnectorId, join};
 use crate::directory::{Entry, Snapshot};
 
 /// A connector, and where on its origin the request goes.
@@ -93,23 +93,6 @@ fn address<'a>(
             Ok((id, rest, Addressed::ByPath))
         }
     }
-}
-
-/// Puts `rest` behind `base`, which loses its trailing slash if anything follows.
-fn join(base: &str, rest: &str) -> String {
-    let (path, query) = match rest.find('?') {
-        Some(at) => rest.split_at(at),
-        None => (rest, ""),
-    };
-    let base = match path {
-        "" => base,
-        _ => base.strip_suffix('/').unwrap_or(base),
-    };
-    let mut joined = String::with_capacity(base.len() + rest.len());
-    joined.push_str(base);
-    joined.push_str(path);
-    joined.push_str(query);
-    joined
 }
 
 const DOT_SEGMENT: Refusal = Refusal::BadPath("The path holds dot segments.");

@@ -347,3 +347,21 @@ fn a_client_that_says_nothing_else_has_a_secret_for_basic() {
     assert_eq!(oauth2.token_parameters["audience"].expose(), "x");
     assert!(config.warnings.is_empty());
 }
+
+/// RFC 7009 §2: the URL of the revocation endpoint is one of https.
+#[test]
+fn a_revocation_url_is_https() {
+    for url in ["http://a.example/revoke", "a.example"] {
+        let said = refused(&oauth2(&format!(
+            "client_secret: {{ env: SET }}, revocation_url: {url}"
+        )));
+        assert_faults(&said, &[("oauth2.revocation_url", "https")]);
+    }
+    let rest = "client_secret: { env: SET }, revocation_url: 'https://a.example/revoke?t=1'";
+    let config = read(&oauth2(rest)).unwrap();
+    let url = read_oauth2(&config).revocation_url.as_ref();
+    assert_eq!(
+        url.map(|url| url.as_str()),
+        Some("https://a.example/revoke?t=1")
+    );
+}

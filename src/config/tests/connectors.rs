@@ -225,3 +225,41 @@ fn a_hundred_thousand_connectors_load() {
     assert_eq!(config.connectors.len(), 100_000);
     assert!(config.warnings.is_empty());
 }
+
+#[test]
+fn a_probe_is_a_request_path_and_no_other_place() {
+    for probe in [
+        "health",
+        "https://b.example/health",
+        "'//b.example#x'",
+        "/a/../b",
+        "/%2e%2e/b",
+        "'/a b'",
+        "'/a\\b'",
+        "'@b.example/'",
+        "''",
+    ] {
+        let said = refused(&with_auth(&format!("none\n    probe: {probe}")));
+
+        assert!(said.contains("connectors[a].probe: "), "{probe}: {said}");
+    }
+}
+
+#[test]
+fn a_probe_stands_below_the_resource_domain() {
+    for (base, probe, whole) in [
+        ("", "/health?a=b", "https://a.example/health?a=b"),
+        ("/api/", "/health", "https://a.example/api/health"),
+        ("/api", "?$top=1", "https://a.example/api?$top=1"),
+        ("/api", "//b.example/", "https://a.example/api//b.example/"),
+    ] {
+        let text = with_auth(&format!("none\n    probe: '{probe}'"));
+        let text = text.replace("https://a.example", &format!("https://a.example{base}"));
+        let config = read(&text).unwrap();
+
+        let probe = config.connectors[0].kind.probe().unwrap();
+        assert_eq!(probe.as_str(), whole);
+    }
+    let silent = read(&with_auth("none\n    probe: null")).unwrap();
+    assert_eq!(silent.connectors[0].kind.probe(), None);
+}

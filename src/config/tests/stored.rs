@@ -92,6 +92,7 @@ fn every_scheme() -> Vec<Value> {
 fn secrets_of(connector: &Connector) -> Vec<&str> {
     let Kind::Custom(Custom {
         resource_domain: _,
+        probe: _,
         scheme,
     }) = &connector.kind;
     let secrets = match scheme {
@@ -118,6 +119,7 @@ fn oauth_secrets(oauth: &OAuth2) -> Vec<&Secret> {
     let OAuth2 {
         grant,
         token_url: _,
+        revocation_url: _,
         client_id: _,
         client_authentication,
         certificate_to_resource: _,
@@ -382,7 +384,7 @@ fn a_secret_is_put_where_it_was_kept_and_nowhere_else() {
 #[test]
 fn yaml_and_json_say_the_same_connector() {
     let rest = json!({
-        "cookies": "pass", "forwarded": true,
+        "probe": "/health?a=b", "cookies": "pass", "forwarded": true,
         "expired_on": {"statuses": [401, 403], "pointer": "/e", "equals": 7},
         "replay_body_bytes_max": 0, "retry": {"statuses": [502], "attempts": 3},
         "requests_in_flight_max": 7, "requests_per_second": {"rate": 5},

@@ -91,6 +91,7 @@ impl Stage {
         OAuth2 {
             grant: GrantType::ClientCredentials,
             token_url: self.url("login.example"),
+            revocation_url: None,
             client_id: "client-1".to_owned(),
             client_authentication: ClientAuthentication::ClientSecretBasic(secret(SECRET)),
             certificate_to_resource: false,
@@ -186,6 +187,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         enabled: true,
         kind: Kind::Custom(Custom {
             resource_domain: ResourceDomain::parse("https://crm.example").expect("a domain"),
+            probe: None,
             scheme: Scheme::OAuth2(Arc::new(oauth2)),
         }),
         ca_bundle: None,

@@ -358,7 +358,7 @@ async fn schemes_without_a_token_never_ask_for_one() {
             Some(("authorization", "Basic c3ZjOnBhc3M=")),
         ),
         (
-            Scheme::Header(field("x-api-key", "k 1")),
+            Scheme::Header(Box::new(field("x-api-key", "k 1"))),
             Some(("x-api-key", "k 1")),
         ),
     ] {
