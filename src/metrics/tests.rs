@@ -189,6 +189,7 @@ fn every_family_shows_with_its_help_and_type_and_no_other_does() {
     metrics.tokens().expiry("a", at(1));
     metrics.certificate_expiry("a", "client", at(1));
     metrics.reloaded(ReloadOutcome::Failed);
+    metrics.admin().count("connectors.read", StatusCode::OK);
     metrics.store().stands(StoreFigures {
         up: true,
         revision: 1,
