@@ -134,14 +134,46 @@ impl StoreUrl {
     }
 }
 
-fn host(url: &Secret) -> Option<String> {
-    let url = Url::parse(url.expose()).ok()?;
+impl StoreUrl {
+    /// Which database it is, whoever asks and however: nothing secret, the same on every replica
+    /// (for a file: on this machine).
+    pub fn place(&self) -> String {
+        match self {
+            Self::Sqlite(file) => {
+                let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+                format!("sqlite:{}", file.display())
+            }
+            Self::Postgres(url) => {
+                let host = host(url).unwrap_or_default().to_ascii_lowercase();
+                let (port, database) = port_and_database(url);
+                format!("postgres:{host}:{port}/{database}")
+            }
+        }
+    }
+}
+
+/// What counts for the driver: the last parameter that says it, then the URL's own part.
+fn port_and_database(url: &Secret) -> (String, String) {
+    let Ok(url) = Url::parse(url.expose()) else {
+        return (String::new(), String::new());
+    };
+    let port = parameter(&url, &["port"]).or_else(|| Some(url.port()?.to_string()));
+    let path = url.path().trim_start_matches('/');
+    let path = percent_decode_str(path).decode_utf8_lossy().into_owned();
+    let database = parameter(&url, &["dbname"]).unwrap_or(path);
+    (port.unwrap_or("5432".to_owned()), database)
+}
+
+fn parameter(url: &Url, names: &[&str]) -> Option<String> {
     let named = url
         .query_pairs()
-        .filter(|(name, _)| matches!(name.as_ref(), "host" | "hostaddr"))
-        .last()
-        .map(|(_, value)| value.into_owned());
-    named.or_else(|| {
+        .filter(|(name, _)| names.contains(&name.as_ref()));
+    named.last().map(|(_, value)| value.into_owned())
+}
+
+fn host(url: &Secret) -> Option<String> {
+    let url = Url::parse(url.expose()).ok()?;
+    parameter(&url, &["host", "hostaddr"]).or_else(|| {
         let decoded = percent_decode_str(url.host_str()?).decode_utf8_lossy();
         Some(decoded.into_owned())
     })

@@ -38,6 +38,7 @@ mod organizations;
 mod records;
 mod seal;
 mod secrets;
+mod snapshot;
 mod tidy;
 mod tokens;
 
@@ -53,6 +54,7 @@ pub use records::{
     Secrets, Staged,
 };
 pub use seal::{Place, SealError, SealedSecrets, SealedValue, Slot, WrappedKey};
+pub use snapshot::{Rewrapped, Snapshot, SnapshotError, SnapshotFile};
 pub use tokens::Revoked;
 
 /// A store. Cheap to clone.

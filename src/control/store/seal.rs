@@ -34,6 +34,8 @@ use crate::secret::Secret;
 const FORMAT: u8 = 1;
 const TAG_BYTES: usize = 16;
 const KEY_BYTES: usize = 32;
+/// How long a wrapped key is.
+pub(super) const WRAPPED_BYTES: usize = 1 + NONCE_LEN + KEY_BYTES + TAG_BYTES;
 
 /// Why something was not sealed or opened.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
