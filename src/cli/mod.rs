@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 pub mod check;
 pub mod check_connect;
 pub mod demo;
+pub mod key;
 pub mod serve;
 mod watch;
 
@@ -19,6 +20,8 @@ const CONFIG: &str = "config/attache.yaml";
 const GOOD: u8 = 0;
 /// Something failed.
 const FAILED: u8 = 1;
+/// Wrong usage or configuration.
+const WRONG: u8 = 2;
 
 /// An authenticating reverse-proxy gateway: flows address a connector, Attaché attaches the
 /// credential.
@@ -48,6 +51,9 @@ enum Command {
     },
     /// Try it: a gateway in front of a throw-away resource domain and authorization server.
     Demo(demo::Options),
+    /// Make master keys for the store, tell which are in use, and replace them.
+    #[command(subcommand)]
+    Key(key::KeyCommand),
 }
 
 /// Does what the arguments say and returns what the process answers: 0 good, 1 failed, 2 wrong
@@ -80,6 +86,9 @@ fn perform(command: Command) -> u8 {
                 false => check::run(&config, &mut out, &mut err),
             };
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
+        }
+        Command::Key(command) => {
+            key::run(&command, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)
         }
         Command::Demo(options) => match demo::run(&options) {
             Ok(_) => GOOD,

@@ -8,7 +8,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
+use aws_lc_rs::{hmac, rand};
+use zeroize::Zeroizing;
 
 use crate::config::MasterKey;
 
@@ -49,6 +50,22 @@ impl fmt::Debug for KeyId {
         f.write_str(&self.0)
     }
 }
+
+/// A new master key.
+///
+/// # Errors
+///
+/// [`NoRandomness`] if the system has none to give.
+pub fn new_master_key() -> Result<MasterKey, NoRandomness> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    rand::fill(bytes.as_mut_slice()).map_err(|_| NoRandomness)?;
+    Ok(MasterKey::new(bytes))
+}
+
+/// No key could be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the system has no randomness to give")]
+pub struct NoRandomness;
 
 /// The master keys a process holds; a clone is cheap.
 #[derive(Clone, Debug)]
@@ -109,7 +126,6 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zeroize::Zeroizing;
 
     fn key(byte: u8) -> MasterKey {
         MasterKey::new(Zeroizing::new([byte; 32]))

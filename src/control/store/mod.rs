@@ -36,6 +36,7 @@ mod keyring;
 mod migrate;
 mod organizations;
 mod records;
+mod rotation;
 mod seal;
 mod secrets;
 mod snapshot;
@@ -48,11 +49,12 @@ pub use change::Change;
 pub use connectors::ConnectorFilter;
 pub use error::{OpenError, StoreError, Trouble};
 pub use feed::{Changes, Opened, Previous};
-pub use keyring::{KeyId, Keyring, NoMasterKey};
+pub use keyring::{KeyId, Keyring, NoMasterKey, NoRandomness, new_master_key};
 pub use records::{
     AdminToken, AuditEntry, AuditOutcome, ConnectorRecord, OrganizationRecord, Page, Phase,
     Secrets, Staged,
 };
+pub use rotation::{Rotation, Unopened, keys_in_use};
 pub use seal::{Place, SealError, SealedSecrets, SealedValue, Slot, WrappedKey};
 pub use snapshot::{Rewrapped, Snapshot, SnapshotError, SnapshotFile};
 pub use tokens::Revoked;

@@ -225,6 +225,6 @@ fn gather(rows: Vec<Row>) -> Result<SealedByConnector, StoreError> {
     Ok(found)
 }
 
-fn key_id(text: String) -> Result<KeyId, StoreError> {
+pub(super) fn key_id(text: String) -> Result<KeyId, StoreError> {
     KeyId::read(&text).ok_or(StoreError::corrupt("a key ID"))
 }
