@@ -14,6 +14,7 @@ use moka::policy::EvictionPolicy;
 use moka::sync::Cache;
 use uuid::Uuid;
 
+use super::shared::SharedKey;
 use super::slot::TokenSlot;
 use crate::connector::{
     Assertion, ClientAuthentication, ClientCertificate, Connector, ConnectorId, GrantType, OAuth2,
@@ -26,13 +27,64 @@ pub(super) struct TokenKey {
     connector: ConnectorId,
     revision: Revision,
     /// Over all the rest: token endpoint, grant, username, passwords, client, its authentication,
-    /// secret, certificates, assertion, scope, parameters, fields, trust anchors.
+    /// secret, certificates, assertion, scope, parameters, fields, trust anchors, and what it falls
+    /// back on.
     fingerprint: [u8; 32],
 }
 
 impl TokenKey {
     /// The key of `connector`'s token at `revision`.
     pub(super) fn new(connector: &Connector, revision: Revision, oauth2: &OAuth2) -> Self {
+        static KEY: OnceLock<hmac::Key> = OnceLock::new();
+        let key = KEY.get_or_init(|| {
+            let chance = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
+            hmac::Key::new(hmac::HMAC_SHA256, &chance)
+        });
+        let mut print = Fingerprint::under(key);
+        print.token(connector, oauth2);
+        Self {
+            connector: connector.id.clone(),
+            revision,
+            fingerprint: print.finish(),
+        }
+    }
+}
+
+/// The key under which replicas share `connector`'s token. It is made of what all of them know
+/// alike, under a `key` that all of them have: the revision is the store's.
+pub(super) fn shared_key(key: &hmac::Key, connector: &Connector, oauth2: &OAuth2) -> SharedKey {
+    let mut print = Fingerprint::under(key);
+    print.text("shared token").text(connector.id.as_str());
+    match &connector.stored {
+        Some(stored) => print.text("store").text(&stored.revision.to_string()),
+        None => print.text("file"),
+    };
+    print.token(connector, oauth2);
+    SharedKey::new(connector.id.clone(), print.finish())
+}
+
+/// HMAC-SHA-256: equal inputs meet, and a dump of the map gives nobody a digest to guess passwords
+/// against. The key is this process's own, or one that replicas have in common.
+struct Fingerprint(hmac::Context);
+
+impl Fingerprint {
+    fn under(key: &hmac::Key) -> Self {
+        Self(hmac::Context::with_key(key))
+    }
+
+    /// Adds all that decides a token beside whose it is and since when.
+    fn token(&mut self, connector: &Connector, oauth2: &OAuth2) {
+        self.oauth2(oauth2);
+        if let Some(bundle) = &connector.ca_bundle {
+            self.text("anchors").text(bundle);
+        }
+        let stored = connector.stored.as_deref();
+        if let Some(fallback) = stored.and_then(|stored| stored.fallback.as_ref()) {
+            self.text("fallback").oauth2(&fallback.oauth2);
+        }
+    }
+
+    fn oauth2(&mut self, oauth2: &OAuth2) {
         // Taken apart by name: a new field does not compile until it is decided on here.
         let OAuth2 {
             grant,
@@ -45,46 +97,22 @@ impl TokenKey {
             token_parameters,
             token_headers,
         } = oauth2;
-        let mut print = Fingerprint::new();
-        print.text(token_url.as_str()).text(client_id);
+        self.text(token_url.as_str()).text(client_id);
         // Decides where the token ends, so that one kept by its key is never ended elsewhere.
         if let Some(url) = revocation_url {
-            print.text("revocation").text(url.as_str());
+            self.text("revocation").text(url.as_str());
         }
         if let Some(scope) = scope {
-            print.text("scope").text(scope);
+            self.text("scope").text(scope);
         }
-        print.grant(grant);
-        print.client_authentication(client_authentication);
+        self.grant(grant);
+        self.client_authentication(client_authentication);
         for (name, value) in token_parameters {
-            print.text("parameter").text(name).text(value.expose());
+            self.text("parameter").text(name).text(value.expose());
         }
         for StaticHeader { name, value } in token_headers {
-            print.text("field").text(name.as_str()).text(value.expose());
+            self.text("field").text(name.as_str()).text(value.expose());
         }
-        if let Some(bundle) = &connector.ca_bundle {
-            print.text("anchors").text(bundle);
-        }
-        Self {
-            connector: connector.id.clone(),
-            revision,
-            fingerprint: print.finish(),
-        }
-    }
-}
-
-/// HMAC-SHA-256 under a key of this process: equal inputs meet, and a dump of the map gives
-/// nobody a digest to guess passwords against.
-struct Fingerprint(hmac::Context);
-
-impl Fingerprint {
-    fn new() -> Self {
-        static KEY: OnceLock<hmac::Key> = OnceLock::new();
-        let key = KEY.get_or_init(|| {
-            let chance = [Uuid::new_v4().into_bytes(), Uuid::new_v4().into_bytes()].concat();
-            hmac::Key::new(hmac::HMAC_SHA256, &chance)
-        });
-        Self(hmac::Context::with_key(key))
     }
 
     /// Adds one text, its length before it, so that no two sequences of texts run together.

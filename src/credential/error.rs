@@ -193,6 +193,16 @@ impl TokenError {
         })
     }
 
+    /// Whether the server refused who asked or what was shown for it (RFC 6749 §5.2), as it does
+    /// where a secret is wrong.
+    pub(super) fn refuses_the_secrets(&self) -> bool {
+        self.rejection().is_some_and(|rejection| {
+            let code = rejection.code();
+            let codes = ["invalid_client", "invalid_grant", "unauthorized_client"];
+            rejection.is_about_the_request() && code.is_some_and(|code| codes.contains(&code))
+        })
+    }
+
     fn rejection(&self) -> Option<&Rejection> {
         if let Self::Rejected(rejection) = self {
             return Some(rejection);

@@ -13,7 +13,7 @@
 //! does; one that cannot be had is refused at once, not waited for.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
@@ -23,9 +23,7 @@ use tokio::runtime::Handle;
 
 use crate::clock::Clock;
 use crate::config::Tokens;
-use crate::connector::{
-    ClientAuthentication, ClientCertificate, Connector, Http2, OAuth2, Revision, Scheme,
-};
+use crate::connector::{Connector, Fallback, OAuth2, Revision, Scheme};
 use crate::dial::{AddressPolicy, Dialer};
 use crate::metrics::TokenMetrics;
 use crate::tls::TlsError;
@@ -35,11 +33,13 @@ mod answer;
 mod assertion;
 mod basic;
 mod cache;
+mod commons;
 mod error;
 mod exchange;
 mod failure;
 mod fetch;
 mod forms;
+mod login;
 mod mask;
 mod minute;
 mod oauth;
@@ -47,6 +47,7 @@ mod rejection;
 mod renew;
 mod report;
 mod shared;
+mod sharing;
 mod slot;
 mod source;
 mod state;
@@ -72,10 +73,11 @@ pub use source::{Credential, Obtained, Source, TokenFailure, Unobtained};
 pub use state::{Fetching, TokenState};
 pub use token::TokenMark;
 
-use assertion::Signer;
 use cache::{Slots, TokenKey};
-use fetch::Fetcher;
+use commons::Commons;
+use fetch::{Fetcher, OldLogin};
 use report::Report;
+use sharing::Sharing;
 use slot::{Fetch, Surroundings};
 
 /// What a configuration says about token requests.
@@ -100,7 +102,7 @@ struct Shared {
     metrics: Arc<TokenMetrics>,
     slots: ArcSwap<Slots>,
     /// Where tokens are shared with other replicas.
-    shared: Option<Arc<dyn SharedTokens>>,
+    commons: Option<Arc<Commons>>,
     /// The identity without a certificate, shared by all connectors under the same anchors: each
     /// identity has a session store of its own, too large to have one per connector.
     plain: Mutex<Option<(TrustAnchors, ClientTls)>>,
@@ -117,13 +119,14 @@ impl Credentials {
         entries_max: u64,
         shared: Option<Arc<dyn SharedTokens>>,
     ) -> Self {
+        let commons = shared.map(|shared| Arc::new(Commons::new(shared, &clock, &metrics)));
         Self(Arc::new(Shared {
             runtime,
             dialer,
             clock,
             metrics,
             slots: ArcSwap::from_pointee(Slots::new(entries_max)),
-            shared,
+            commons,
             plain: Mutex::new(None),
         }))
     }
@@ -150,27 +153,49 @@ impl Credentials {
                 if let Some(slot) = self.0.slots.load().find(&key) {
                     return Ok(Source::Token(slot));
                 }
-                let report = Report {
-                    connector: connector.id.clone(),
-                    label: Arc::clone(&label),
-                    endpoint: oauth2.token_url.origin().clone(),
-                    metrics: Arc::clone(&self.0.metrics),
-                };
-                let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label)?);
-                let fetch: Fetch = Box::new(move || {
-                    let fetcher = Arc::clone(&fetcher);
-                    Box::pin(async move { fetcher.fetch().await })
-                });
-                let surroundings = Surroundings {
-                    runtime: self.0.runtime.clone(),
-                    clock: self.0.clock.clone(),
-                    tokens: Arc::clone(&settings.tokens),
-                    draw: renew::draw,
-                };
-                let slot = TokenSlot::new(key, fetch, surroundings, report);
+                let slot = self.slot(key, connector, oauth2, (settings, label))?;
                 Ok(Source::Token(self.0.slots.load().keep(slot)))
             }
         }
+    }
+
+    fn slot(
+        &self,
+        key: TokenKey,
+        connector: &Connector,
+        oauth2: &Arc<OAuth2>,
+        (settings, label): (&Settings, Arc<str>),
+    ) -> Result<TokenSlot, TlsError> {
+        let report = Report {
+            connector: connector.id.clone(),
+            label: Arc::clone(&label),
+            endpoint: oauth2.token_url.origin().clone(),
+            metrics: Arc::clone(&self.0.metrics),
+        };
+        let stored = connector.stored.as_deref();
+        let fallback = stored.and_then(|stored| stored.fallback.as_ref());
+        let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label, fallback)?);
+        let commons = self.0.commons.as_ref();
+        let sharing = commons.map(|commons| Arc::new(Sharing::new(commons, connector, oauth2)));
+        let fetch: Fetch = Box::new({
+            let sharing = sharing.clone();
+            move || {
+                let (fetcher, sharing) = (Arc::clone(&fetcher), sharing.clone());
+                Box::pin(async move {
+                    match sharing {
+                        None => fetcher.fetch_alone().await,
+                        Some(sharing) => sharing.obtain(&fetcher).await,
+                    }
+                })
+            }
+        });
+        let surroundings = Surroundings {
+            runtime: self.0.runtime.clone(),
+            clock: self.0.clock.clone(),
+            tokens: Arc::clone(&settings.tokens),
+            draw: renew::draw,
+        };
+        Ok(TokenSlot::new(key, fetch, sharing, surroundings, report))
     }
 
     /// Holds the tokens of `sources` and no others, and at most `entries_max` from now on.
@@ -220,10 +245,11 @@ impl Credentials {
         let Scheme::OAuth2(oauth2) = connector.kind.scheme() else {
             return Ok(None);
         };
+        // What is kept to fall back on would hide what is wrong.
         let fetcher = self
-            .fetcher(connector, oauth2, settings, label)
+            .fetcher(connector, oauth2, settings, label, None)
             .map_err(TokenError::Identity)?;
-        let token = fetcher.fetch().await?;
+        let token = fetcher.fetch_alone().await?;
         Ok(Some(token.expires_at()))
     }
 
@@ -233,24 +259,21 @@ impl Credentials {
         oauth2: &Arc<OAuth2>,
         settings: &Settings,
         label: Arc<str>,
+        fallback: Option<&Fallback>,
     ) -> Result<Fetcher, TlsError> {
-        let signer = match &oauth2.client_authentication {
-            ClientAuthentication::PrivateKeyJwt {
-                certificate,
-                assertion,
-            } => Some(Box::new(Signer::new(certificate, assertion)?)),
-            ClientAuthentication::None
-            | ClientAuthentication::ClientSecretBasic(_)
-            | ClientAuthentication::ClientSecretPost(_)
-            | ClientAuthentication::TlsClientAuth(_)
-            | ClientAuthentication::SelfSignedTlsClientAuth(_) => None,
+        let old = match fallback {
+            None => None,
+            Some(Fallback { oauth2, until }) => Some(Box::new(OldLogin {
+                login: self.login(connector, oauth2, settings)?,
+                until: *until,
+                first_until: Mutex::default(),
+            })),
         };
         Ok(Fetcher {
             connector: connector.id.clone(),
             label,
-            tls: self.identity(connector, oauth2, settings)?,
-            oauth2: Arc::clone(oauth2),
-            signer,
+            login: self.login(connector, oauth2, settings)?,
+            old,
             dialer: self.0.dialer.clone(),
             policy: settings.policy.clone(),
             tokens: Arc::clone(&settings.tokens),
@@ -259,56 +282,13 @@ impl Credentials {
             refresh_token: Mutex::new(None),
         })
     }
-
-    /// What the token endpoint sees of us in the handshake (RFC 8705 §2), and whom we believe.
-    fn identity(
-        &self,
-        connector: &Connector,
-        oauth2: &OAuth2,
-        settings: &Settings,
-    ) -> Result<ClientTls, TlsError> {
-        let certificate = shown_certificate(&oauth2.client_authentication);
-        match &connector.ca_bundle {
-            Some(bundle) => {
-                let anchors = settings.anchors.and([&**bundle])?;
-                ClientTls::new(&anchors, certificate, Http2::Off)
-            }
-            None if certificate.is_some() => {
-                ClientTls::new(&settings.anchors, certificate, Http2::Off)
-            }
-            None => self.plain_identity(&settings.anchors),
-        }
-    }
-
-    fn plain_identity(&self, anchors: &TrustAnchors) -> Result<ClientTls, TlsError> {
-        let held = self.0.plain.lock();
-        let mut held = held.unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, tls)) = held.as_ref().filter(|(known, _)| known.same(anchors)) {
-            return Ok(tls.clone());
-        }
-        let tls = ClientTls::new(anchors, None, Http2::Off)?;
-        *held = Some((anchors.clone(), tls.clone()));
-        Ok(tls)
-    }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials")
-            .field("shared", &self.0.shared.is_some())
+            .field("shared", &self.0.commons.is_some())
             .finish_non_exhaustive()
-    }
-}
-
-/// The certificate shown in the handshake; `private_key_jwt` signs with its key instead.
-fn shown_certificate(authentication: &ClientAuthentication) -> Option<&ClientCertificate> {
-    match authentication {
-        ClientAuthentication::TlsClientAuth(certificate)
-        | ClientAuthentication::SelfSignedTlsClientAuth(certificate) => Some(certificate),
-        ClientAuthentication::None
-        | ClientAuthentication::ClientSecretBasic(_)
-        | ClientAuthentication::ClientSecretPost(_)
-        | ClientAuthentication::PrivateKeyJwt { .. } => None,
     }
 }
 

@@ -25,6 +25,7 @@ use super::cache::TokenKey;
 use super::error::TokenError;
 use super::failure::Attempt;
 use super::report::{Outlook, Report};
+use super::sharing::Sharing;
 use super::source::{Obtained, Unobtained};
 use super::token::{Moment, Token, TokenMark};
 use super::usage::Usage;
@@ -47,6 +48,8 @@ pub struct TokenSlot {
     pub(super) usage: Usage,
     work: Mutex<Work>,
     fetch: Fetch,
+    /// What is to know which token was rejected, where tokens are shared.
+    sharing: Option<Arc<Sharing>>,
     pub(super) surroundings: Surroundings,
     report: Report,
 }
@@ -69,6 +72,7 @@ impl TokenSlot {
     pub(super) fn new(
         key: TokenKey,
         fetch: Fetch,
+        sharing: Option<Arc<Sharing>>,
         surroundings: Surroundings,
         report: Report,
     ) -> Self {
@@ -79,6 +83,7 @@ impl TokenSlot {
             usage: Usage::default(),
             work: Mutex::new(Work::new(per_minute_max)),
             fetch,
+            sharing,
             surroundings,
             report,
         }
@@ -258,6 +263,9 @@ impl TokenSlot {
                 work.rejections.note(now.monotonic());
                 self.current.store(None);
                 work.stop_timer();
+                if let Some(sharing) = &self.sharing {
+                    sharing.rejected(token);
+                }
                 true
             }
             Some(_) => true,

@@ -17,6 +17,7 @@ use super::basic::sensitive;
 use super::error::TokenError;
 use super::mask::Mask;
 use crate::clock::Clock;
+use crate::secret::Secret;
 
 /// The most by which a token counts as spent before it expires. Covers flight time and clock skew.
 const MARGIN_MAX: Duration = Duration::from_secs(30);
@@ -31,6 +32,9 @@ const JITTER_DIVISOR: u32 = 10;
 const RENEWAL_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// No token is kept longer, whatever its server says.
 pub(super) const LIFETIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// What stands before a token in `Authorization` (RFC 6750 §2.1).
+const BEARER: &str = "Bearer ";
 
 /// Both clocks, read together.
 #[derive(Clone, Copy, Debug)]
@@ -99,7 +103,10 @@ pub(super) struct Token {
     authorization: HeaderValue,
     mask: Arc<Mask>,
     mark: TokenMark,
-    asked: Moment,
+    /// When it was had, and how much of its life was over then: a token that another replica asked
+    /// for may be older than this process, and then no clock of this process shows its beginning.
+    had: Moment,
+    age: Duration,
     lifetime: Duration,
     /// When it counts as spent, on each clock.
     spent_at: Moment,
@@ -118,20 +125,35 @@ impl Token {
         lifetime: Duration,
         asked: Moment,
     ) -> Result<Self, TokenError> {
+        Self::aged(access_token, lifetime, Duration::ZERO, asked)
+    }
+
+    /// A token of which `age` was over at `had`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Token::bearer`].
+    pub(super) fn aged(
+        access_token: &str,
+        lifetime: Duration,
+        age: Duration,
+        had: Moment,
+    ) -> Result<Self, TokenError> {
         if !is_bearer_token(access_token.as_bytes()) {
             return Err(TokenError::IllegalToken);
         }
-        let written = Zeroizing::new(format!("Bearer {access_token}"));
+        let written = Zeroizing::new(format!("{BEARER}{access_token}"));
         let authorization = sensitive(written.as_bytes()).map_err(|_| TokenError::IllegalToken)?;
-        let lifetime = lifetime.min(LIFETIME_MAX);
-        let margin = MARGIN_MAX.min(lifetime / MARGIN_DIVISOR);
+        let (lifetime, age) = (lifetime.min(LIFETIME_MAX), age.min(LIFETIME_MAX));
+        let margin = margin(lifetime);
         Ok(Self {
             mask: Arc::new(Mask::of(&header::AUTHORIZATION, &authorization)),
             authorization,
             mark: TokenMark::next(),
-            asked,
+            had,
+            age,
             lifetime,
-            spent_at: asked.after(lifetime - margin),
+            spent_at: had.after((lifetime - margin).saturating_sub(age)),
             renewed_at: None,
         })
     }
@@ -139,13 +161,13 @@ impl Token {
     /// The same, to be renewed when `percent` of its life are over, or somewhat later by chance
     /// (`draw`, from 0 to 1): tokens that were fetched together are not renewed together.
     pub(super) fn renewed_at(self, percent: u32, draw: f64) -> Self {
-        let spent = self.fresh_for(self.asked);
+        let spent = self.lifetime - margin(self.lifetime);
         // However late it is wished for, some time is left for the fetch.
         let wished = self.lifetime * percent.min(100) / 100;
         let earliest = wished.min(spent - spent / RENEWAL_ROOM_DIVISOR);
         let jitter = (self.lifetime / JITTER_DIVISOR).min((spent - earliest) / 2);
         let at = (earliest + jitter.mul_f64(draw)).max(RENEWAL_INTERVAL_MIN);
-        let renewed_at = (at < spent).then(|| self.asked.after(at));
+        let renewed_at = (at < spent).then(|| self.had.after(at.saturating_sub(self.age)));
         Self { renewed_at, ..self }
     }
 
@@ -171,7 +193,23 @@ impl Token {
 
     /// When its server stops accepting it.
     pub(super) fn expires_at(&self) -> SystemTime {
-        self.asked.wall + self.lifetime
+        self.had.wall + self.lifetime - self.age
+    }
+
+    /// How much of its life is over at `now`.
+    pub(super) fn age(&self, now: Moment) -> Duration {
+        self.age + now.monotonic.saturating_sub(self.had.monotonic)
+    }
+
+    /// The token alone, as its server wrote it.
+    pub(super) fn access_token(&self) -> Secret {
+        let written = self.authorization.to_str().unwrap_or_default();
+        Secret::new(written.strip_prefix(BEARER).unwrap_or_default().to_owned())
+    }
+
+    /// Whether both are the same text, whoever asked for it and when.
+    pub(super) fn reads_like(&self, other: &Self) -> bool {
+        self.authorization == other.authorization
     }
 
     /// How long it lives in all.
@@ -195,6 +233,11 @@ impl Token {
         let monotonic = self.spent_at.monotonic.saturating_sub(now.monotonic);
         wall.unwrap_or(Duration::ZERO).min(monotonic)
     }
+}
+
+/// By how much a token of this lifetime counts as spent before it expires.
+fn margin(lifetime: Duration) -> Duration {
+    MARGIN_MAX.min(lifetime / MARGIN_DIVISOR)
 }
 
 /// Whether `token` is a `b64token` (RFC 6750 §2.1). `!` is let through beside it: Salesforce puts
@@ -333,6 +376,46 @@ mod tests {
         assert!(!token.is_due(Moment::of(&clock)));
         turned.advance(Duration::from_secs(2880));
         assert!(token.is_due(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn a_token_that_was_asked_for_before_this_process_began_is_as_old_as_it_is() {
+        let turned = Turned::starting_at(SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30));
+        let clock = Clock::turned(&turned);
+        let (lifetime, age) = (Duration::from_secs(3600), Duration::from_secs(3000));
+        let had = Moment::of(&clock);
+
+        let token = Token::aged("abc", lifetime, age, had).expect("legal");
+        let token = token.renewed_at(90, 0.0);
+
+        assert_eq!(token.expires_at(), had.wall + Duration::from_secs(600));
+        assert_eq!(token.fresh_for(had), Duration::from_secs(570));
+        assert_eq!(token.renewal(), Some(Duration::from_secs(240)));
+        turned.advance(Duration::from_secs(240));
+        let now = Moment::of(&clock);
+        assert!(token.is_due(now) && token.is_fresh(now));
+        assert_eq!(token.age(now), Duration::from_secs(3240));
+        turned.advance(Duration::from_secs(330));
+        assert!(!token.is_fresh(Moment::of(&clock)));
+    }
+
+    #[test]
+    fn a_token_older_than_its_life_is_spent_and_one_older_than_the_world_too() {
+        let clock = Clock::system();
+        for age in [Duration::from_secs(60), Duration::MAX] {
+            let had = Moment::of(&clock);
+            let token = Token::aged("abc", Duration::from_secs(60), age, had).expect("legal");
+
+            assert!(!token.is_fresh(had), "{age:?}");
+            assert!(token.expires_at() <= had.wall, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn a_token_reads_back_as_its_server_wrote_it() {
+        let (_, _, token) = stage(Duration::from_secs(60));
+
+        assert_eq!(token.access_token().expose(), "abc");
     }
 
     #[test]

@@ -116,6 +116,18 @@ pub(super) const TOKEN_FAILING: Family = family(
     &["connector", "class"],
     "1 while the connector's newest token request failed, by class: temporary, permanent.",
 );
+pub(super) const TOKEN_FALLBACKS: Family = family(
+    "attache_token_fallbacks_total",
+    Kind::Counter,
+    &["connector"],
+    "Tokens obtained with the secrets before a promotion, since the new ones were refused.",
+);
+pub(super) const SHARED_TOKENS: Family = family(
+    "attache_shared_tokens_total",
+    Kind::Counter,
+    &["outcome"],
+    "Tokens needed that replicas share, by outcome: taken, fetched, waited, lapsed, unavailable.",
+);
 pub(super) const CERTIFICATE_EXPIRY: Family = family(
     "attache_certificate_expiry_timestamp_seconds",
     Kind::Gauge,
@@ -216,6 +228,8 @@ pub const FAMILIES: &[Family] = &[
     TOKEN_CACHE,
     TOKEN_EXPIRY,
     TOKEN_FAILING,
+    TOKEN_FALLBACKS,
+    SHARED_TOKENS,
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,
     TUNNELS,

@@ -39,7 +39,7 @@ pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, RetryCause, Series};
 pub use store::{StoreFigures, StoreMetrics};
-pub use tokens::{FailureClass, TokenMetrics, TokenOutcome};
+pub use tokens::{FailureClass, SharedOutcome, TokenMetrics, TokenOutcome};
 pub use worker::{CacheOutcome, WorkerCounters};
 
 /// The label of connectors that share a series.

@@ -16,7 +16,7 @@ use super::families::{self, FAMILIES, Family, Kind};
 use super::histogram::{BOUNDS_US, Totals};
 use super::lookups::LOOKUP_OUTCOMES;
 use super::series::{RETRY_CAUSES, SeriesTotals};
-use super::tokens::{FAILURE_CLASSES, TOKEN_OUTCOMES};
+use super::tokens::{FAILURE_CLASSES, SHARED_OUTCOMES, TOKEN_OUTCOMES};
 use super::worker::{CACHE_OUTCOMES, WorkerTotals};
 use super::{Counters, RELOAD_OUTCOMES};
 
@@ -164,6 +164,8 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     let mut requests = Rows::of(families::TOKEN_REQUESTS);
     let mut expiry = Rows::of(families::TOKEN_EXPIRY);
     let mut failing = Rows::of(families::TOKEN_FAILING);
+    let mut fallbacks = Rows::of(families::TOKEN_FALLBACKS);
+    let mut shared = Rows::of(families::SHARED_TOKENS);
     counters.tokens.read(|label, row| {
         for (outcome, count) in TOKEN_OUTCOMES.iter().zip(row.outcomes) {
             requests.number(&[label, outcome], count as f64);
@@ -171,6 +173,7 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
         for (class, count) in FAILURE_CLASSES.iter().zip(row.failing) {
             failing.number(&[label, class], count as f64);
         }
+        fallbacks.number(&[label], row.fallbacks as f64);
         if let Some(at) = row.expires_at {
             expiry.number(&[label], timestamp(at));
         }
@@ -179,7 +182,12 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     totals.add(&counters.tokens.took);
     let mut took = Rows::of(families::TOKEN_REQUEST_DURATION);
     took.histogram(&[], &totals);
-    [requests, expiry, failing, took].map(Rows::done).into()
+    for (outcome, count) in SHARED_OUTCOMES.iter().zip(&counters.tokens.shared) {
+        shared.number(&[outcome], count.load(Ordering::Relaxed) as f64);
+    }
+    [requests, expiry, failing, fallbacks, shared, took]
+        .map(Rows::done)
+        .into()
 }
 
 fn store(counters: &Counters) -> Vec<MetricFamily> {

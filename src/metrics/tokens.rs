@@ -7,6 +7,7 @@
 //! as rows come and go, and its gauge would go down where it never went up.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -58,9 +59,29 @@ impl FailureClass {
 pub(super) const TOKEN_OUTCOMES: [&str; 5] =
     ["ok", "rejected", "malformed", "timeout", "unreachable"];
 
+/// Where a token came from, or had to, that replicas share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SharedOutcome {
+    /// Another replica had obtained it already.
+    Taken,
+    /// It was obtained here, for all of them.
+    Fetched,
+    /// Another replica was obtaining it.
+    Waited,
+    /// Another replica was to obtain it and went away; it was obtained here.
+    Lapsed,
+    /// What is shared was out of reach; it was obtained here, for this replica alone.
+    Unavailable,
+}
+
+/// The names of [`SharedOutcome`], in its order.
+pub(super) const SHARED_OUTCOMES: [&str; 5] =
+    ["taken", "fetched", "waited", "lapsed", "unavailable"];
+
 /// Counts token requests, per connector.
 #[derive(Debug, Default)]
 pub struct TokenMetrics {
+    pub(super) shared: [AtomicU64; SHARED_OUTCOMES.len()],
     rows: Mutex<HashMap<Arc<str>, TokenRow>>,
     pub(super) took: Histogram,
 }
@@ -72,6 +93,8 @@ pub(super) struct TokenRow {
     pub(super) expires_at: Option<SystemTime>,
     /// How many connectors of this row have no token request but failed ones to show, by class.
     pub(super) failing: [u64; FAILURE_CLASSES.len()],
+    /// How many tokens were obtained with the secrets before a promotion.
+    pub(super) fallbacks: u64,
 }
 
 impl TokenMetrics {
@@ -87,6 +110,16 @@ impl TokenMetrics {
         if connector != OTHER {
             self.change(connector, |row| row.expires_at = Some(expires_at));
         }
+    }
+
+    /// A token was needed that replicas share.
+    pub fn shared(&self, outcome: SharedOutcome) {
+        self.shared[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A token was obtained with the secrets before a promotion, since the new ones were refused.
+    pub fn fell_back(&self, connector: &str) {
+        self.change(connector, |row| row.fallbacks += 1);
     }
 
     /// A connector's token requests began to fail.

@@ -7,7 +7,8 @@ use std::time::{Duration, SystemTime};
 use super::*;
 use crate::clock::Turned;
 use crate::connector::{
-    ConnectorId, Cookies, Custom, Forwarded, GrantType, HttpsUrl, Kind, ResourceDomain, Scrub,
+    ClientAuthentication, ClientCertificate, ConnectorId, Cookies, Custom, Forwarded, GrantType,
+    HttpsUrl, Kind, ResourceDomain, Scrub,
 };
 use crate::dial::{Lookup, Resolver};
 use crate::metrics::Metrics;

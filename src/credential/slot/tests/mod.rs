@@ -94,7 +94,7 @@ impl Bench {
             endpoint: url.origin().clone(),
             metrics: metrics.tokens(),
         };
-        let slot = TokenSlot::new(cache::any_key(), fetch, surroundings, report);
+        let slot = TokenSlot::new(cache::any_key(), fetch, None, surroundings, report);
         Self {
             slot: Arc::new(slot),
             turned,
