@@ -24,6 +24,7 @@ pub mod feed;
 pub mod publisher;
 pub mod registry;
 pub mod store;
+pub mod validate;
 
 pub use bulkheads::{BreakerState, BulkheadReport, bulkhead_reporter};
 pub use health::{Health, Outcome, Reload};

@@ -14,7 +14,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use http::header::{self, InvalidHeaderValue};
@@ -69,7 +68,7 @@ pub use shared::{
     Unused,
 };
 pub use slot::TokenSlot;
-pub use source::{Credential, Obtained, Source, TokenFailure, Unobtained};
+pub use source::{Credential, Fetched, Obtained, Source, TokenFailure, Unobtained};
 pub use state::{Fetching, TokenState};
 pub use token::TokenMark;
 
@@ -229,8 +228,8 @@ impl Credentials {
         }
     }
 
-    /// Makes one token request for `connector`, apart from every slot, and says when its token
-    /// expires; `None` where no token is involved. For validation: a [`TokenError::Dial`] names
+    /// Makes one token request for `connector`, apart from every slot, and gives its token; `None`
+    /// where no token is involved. For validation: a [`TokenError::Dial`] names
     /// the leg that failed, any other error is the token endpoint's answer.
     ///
     /// # Errors
@@ -241,7 +240,7 @@ impl Credentials {
         connector: &Connector,
         settings: &Settings,
         label: Arc<str>,
-    ) -> Result<Option<SystemTime>, TokenError> {
+    ) -> Result<Option<Fetched>, TokenError> {
         let Scheme::OAuth2(oauth2) = connector.kind.scheme() else {
             return Ok(None);
         };
@@ -250,7 +249,10 @@ impl Credentials {
             .fetcher(connector, oauth2, settings, label, None)
             .map_err(TokenError::Identity)?;
         let token = fetcher.fetch_alone().await?;
-        Ok(Some(token.expires_at()))
+        Ok(Some(Fetched {
+            credential: Obtained::token(&token, CacheOutcome::Miss).credential,
+            expires_at: token.expires_at(),
+        }))
     }
 
     fn fetcher(

@@ -63,6 +63,15 @@ impl Obtained {
     }
 }
 
+/// A token that was fetched for one use.
+#[derive(Clone, Debug)]
+pub struct Fetched {
+    /// What a request carries.
+    pub credential: Credential,
+    /// When it expires, by its server's word.
+    pub expires_at: SystemTime,
+}
+
 /// Why there is no credential, shared among all who waited for it.
 #[derive(Clone, Debug)]
 pub struct Unobtained {

@@ -71,4 +71,5 @@ mod token_life;
 mod tokens;
 mod tunnels;
 mod upgrades;
+mod validate;
 mod walls;

@@ -8,6 +8,16 @@ use crate::dial::{DialError, Leg};
 /// For an origin that refuses the handshake's client.
 pub(super) const CLIENT_CERTIFICATE: &str =
     "does the resource domain demand a client certificate, and accept this connector's?";
+/// For what a connector brings to the handshake.
+pub(super) const IDENTITY: &str = "check the connector's certificate, key and ca_bundle";
+/// For a username and a password that nobody tries.
+pub(super) const NO_VALIDATION_URL: &str = "there is no validation_url";
+/// For a way that ends before the API itself.
+pub(super) const NO_PROBE: &str = "there is no probe";
+/// For a way that takes too long.
+pub(super) const SLOW: &str = "does whoever is asked there answer others faster?";
+/// For a probe that does not answer as HTTP.
+pub(super) const PROBE: &str = "is probe a request path that answers GET requests?";
 /// For a validation URL that does not answer as HTTP.
 pub(super) const VALIDATION: &str = "is validation_url an https URL that answers GET requests?";
 
@@ -98,6 +108,16 @@ pub(super) fn validation_status(status: StatusCode) -> &'static str {
         StatusCode::UNAUTHORIZED => "check username and password",
         StatusCode::FORBIDDEN => "check username and password, and whether they may call this URL",
         StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => VALIDATION,
+        _ => "the resource domain's own log says more",
+    }
+}
+
+/// What to look at where the probe was refused.
+pub(super) fn probe_status(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => "the credential was not accepted",
+        StatusCode::FORBIDDEN => "the credential was not accepted, or may not call this path",
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => PROBE,
         _ => "the resource domain's own log says more",
     }
 }
