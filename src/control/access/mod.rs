@@ -12,11 +12,20 @@ use std::net::IpAddr;
 use crate::connector::Organization;
 pub use crate::connector::{Access, Role, UnknownRole};
 
+mod administration;
 mod authentication;
+mod issue;
+mod ledger;
+mod oidc;
+mod organizations;
 mod throttle;
 mod token;
 
+pub use administration::{Administration, Denied};
 pub use authentication::{Authentication, Unauthenticated};
+pub use issue::{Issued, TOKEN_LIFETIME, TOKEN_LIFETIME_MAX, Wanted};
+pub use oidc::Provider;
+pub use organizations::{CONNECTORS_MAX, LIMITED_KINDS};
 pub use token::{HashError, Minted, TOKEN_PREFIX, Token};
 
 /// Whose connectors an administrator sees.

@@ -87,7 +87,6 @@ impl Throttle {
         state.note(now)
     }
 
-    #[cfg(test)]
     /// Whether something that is no failure of the secret, but refused all the same, is written
     /// down.
     pub(super) fn refused(&self) -> Note {

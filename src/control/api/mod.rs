@@ -27,7 +27,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use self::shell::{Noted, Visit};
 use crate::clock::Clock;
-use crate::control::access::Authentication;
+use crate::control::access::{Administration, Authentication};
 use crate::metrics::Metrics;
 
 mod admin_tokens;
@@ -43,6 +43,7 @@ mod organizations;
 mod page;
 mod problem;
 mod reason;
+mod sending;
 mod shell;
 mod whoami;
 
@@ -58,6 +59,8 @@ pub struct Parts {
     pub metrics: Arc<Metrics>,
     /// Who administrators are.
     pub authentication: Authentication,
+    /// Their tokens and organizations, and the audit log.
+    pub administration: Administration,
 }
 
 /// What handlers take as their `State`; [`Parts`], and what the API keeps for itself.

@@ -16,6 +16,8 @@ use serde::Serialize;
 
 use super::reason::Reason;
 use crate::control::access::Unauthenticated;
+use crate::control::store::StoreError;
+use crate::logging::with_sources;
 
 /// What is wrong with one field of a request's body, query or head.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -160,6 +162,24 @@ impl From<Unauthenticated> for Problem {
             Unauthenticated::Unavailable => Self::of(Reason::StoreUnavailable)
                 .detail("Who you are cannot be found out now; nothing was changed."),
         }
+    }
+}
+
+/// The store's own words are for the log; who may not use it is told as if it were away.
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let reason = match &error {
+            StoreError::Unavailable { .. } | StoreError::Refused { .. } => Reason::StoreUnavailable,
+            StoreError::Conflict { .. }
+            | StoreError::Corrupt { .. }
+            | StoreError::Sealed { .. } => Reason::Internal,
+        };
+        let error = with_sources(&error);
+        tracing::warn!(
+            error,
+            "the store did not do what an administrator asked for"
+        );
+        Self::of(reason)
     }
 }
 

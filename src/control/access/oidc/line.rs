@@ -1,0 +1,111 @@
+//! One question to the provider: a GET of a JSON document.
+//!
+//! # Invariants
+//!
+//! Over verified TLS to an address that token endpoints may have. No redirect is followed; an
+//! answer has [`BODY_BYTES_MAX`] bytes at most, and all of it ends within [`LIMIT`].
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::timeout_at;
+
+use crate::clock::in_real_time;
+use crate::connector::{HttpsUrl, InvalidUrl};
+use crate::dial::{AddressPolicy, DialError, Dialer};
+use crate::tls::client::ClientTls;
+
+/// All of a question.
+const LIMIT: Duration = Duration::from_secs(5);
+/// An answer's body.
+const BODY_BYTES_MAX: usize = 256 * 1024;
+/// An answer's head.
+const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// The most fields in it.
+const FIELDS_MAX: usize = 100;
+
+/// The way to the provider.
+pub(super) struct Line {
+    pub(super) dialer: Dialer,
+    pub(super) tls: ClientTls,
+    pub(super) policy: AddressPolicy,
+}
+
+/// Why a document was not had.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LineError {
+    #[error("the provider was not reached")]
+    Dial(#[source] DialError),
+    #[error("the exchange with the provider broke off")]
+    Broken(#[source] hyper::Error),
+    #[error("the provider's answer is too long or broke off")]
+    Body(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("the provider did not answer within {LIMIT:?}")]
+    TimedOut,
+    #[error("the provider answered with {0}")]
+    Status(StatusCode),
+    #[error("the provider's answer is no JSON")]
+    Json(#[source] serde_json::Error),
+    #[error("the provider's document {0}")]
+    Unfit(&'static str),
+    #[error("the URL of the provider's document cannot be used")]
+    Url(#[source] InvalidUrl),
+    #[error("the URL of the provider's document cannot be written in a request")]
+    Unwritable(#[source] http::Error),
+}
+
+impl Line {
+    /// The document at `url`.
+    ///
+    /// # Errors
+    ///
+    /// [`LineError`].
+    pub(super) async fn fetch(&self, url: &HttpsUrl) -> Result<Value, LineError> {
+        let limit = in_real_time(LIMIT);
+        let asked = timeout_at(limit, self.ask(url)).await;
+        let body = asked.unwrap_or(Err(LineError::TimedOut))?;
+        serde_json::from_slice(&body).map_err(LineError::Json)
+    }
+
+    async fn ask(&self, url: &HttpsUrl) -> Result<Bytes, LineError> {
+        let request = Request::get(url.path_and_query())
+            .header(header::HOST, url.origin().authority())
+            .header(header::ACCEPT, "application/json")
+            .header(header::ACCEPT_ENCODING, "identity")
+            .header(header::CONNECTION, "close")
+            .header(
+                header::USER_AGENT,
+                concat!("attache/", env!("CARGO_PKG_VERSION")),
+            )
+            .body(Empty::<Bytes>::new())
+            .map_err(LineError::Unwritable)?;
+        let dialed = self
+            .dialer
+            .dial(url.origin(), &self.tls, &self.policy, LIMIT)
+            .await
+            .map_err(LineError::Dial)?;
+        let (mut sender, connection) = http1::Builder::new()
+            .max_headers(FIELDS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX)
+            .handshake(TokioIo::new(dialed.stream))
+            .await
+            .map_err(LineError::Broken)?;
+        // The set aborts its task when it is dropped, and that closes the connection.
+        let mut driver = JoinSet::new();
+        driver.spawn(connection);
+        let answer = sender.send_request(request).await;
+        let answer = answer.map_err(LineError::Broken)?;
+        if answer.status() != StatusCode::OK {
+            return Err(LineError::Status(answer.status()));
+        }
+        let body = Limited::new(answer.into_body(), BODY_BYTES_MAX);
+        let body = body.collect().await.map_err(LineError::Body)?;
+        Ok(body.to_bytes())
+    }
+}
