@@ -38,6 +38,8 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
     let stage = Stage::new();
     let origin = Origin::plain(&stage.server()).await;
     let gateway = Running::start(&stage, &orders(&origin)).await;
+    let master_key = "attache-key-1:AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
+    stage.write("attache.key", master_key);
 
     for (key, change) in [
         ("listen", "listen: 127.0.0.2:0"),
@@ -49,6 +51,10 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
             "admin: { listen: 127.0.0.1:0, hosts: [gw.example] }",
         ),
         ("metrics.listen", "metrics: { listen: 127.0.0.1:0 }"),
+        (
+            "store",
+            "store: { url: 'sqlite:attache.db', master_keys: [{ file: attache.key }] }",
+        ),
     ] {
         // The connector is gone from it too: if that is refused, all of it is.
         let refused = gateway.reload(stage.config(&format!("{change}\n")));
@@ -63,7 +69,7 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
         assert_eq!(last_reload(&gateway).await["error"], sentence);
         assert_eq!(gateway.get("/orders/x").await.text(), "ok");
     }
-    assert_eq!(reloads(&gateway, "failed").await, 6.0);
+    assert_eq!(reloads(&gateway, "failed").await, 7.0);
     gateway.drain().await;
 }
 

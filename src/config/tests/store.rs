@@ -177,6 +177,28 @@ fn a_url_tells_whether_its_host_is_this_machine() {
 }
 
 #[test]
+fn a_database_is_the_same_whoever_asks_for_it() {
+    let place =
+        |text: &str| StoreUrl::Postgres(crate::secret::Secret::new(text.to_owned())).place();
+    for same in [
+        "postgres://b:hunter2@DB.example/c",
+        "postgresql://db.example:5432/c?sslmode=verify-full",
+        "postgres://a@localhost/d?host=db.example&dbname=c",
+    ] {
+        assert_eq!(place(same), "postgres:db.example:5432/c", "{same}");
+    }
+    for other in [
+        "postgres://db.example:5433/c",
+        "postgres://db.example/d",
+        "postgres://db.example/c?port=5433",
+        "postgres://db.example.org/c",
+    ] {
+        assert_ne!(place(other), "postgres:db.example:5432/c", "{other}");
+    }
+    assert_eq!(StoreUrl::Sqlite("/a/b.db".into()).place(), "sqlite:/a/b.db");
+}
+
+#[test]
 fn a_parameter_that_the_driver_would_log_is_refused_without_its_value() {
     let dir = stage();
 

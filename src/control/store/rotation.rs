@@ -78,7 +78,8 @@ impl Store {
         let sql = "SELECT key_id, COUNT(*) FROM data_keys GROUP BY key_id";
         let mut counts = BTreeMap::new();
         for mut row in self.0.engine.query(sql, Vec::new()).await? {
-            *counts.entry(key_id(row.text()?)?).or_default() += row.count()?;
+            let id = key_id(row.text()?)?;
+            counts.insert(id, row.count()?);
         }
         Ok(counts)
     }
