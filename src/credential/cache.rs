@@ -55,10 +55,6 @@ impl TokenKey {
 pub(super) fn shared_key(key: &hmac::Key, connector: &Connector, oauth2: &OAuth2) -> SharedKey {
     let mut print = Fingerprint::under(key);
     print.text("shared token").text(connector.id.as_str());
-    match &connector.stored {
-        Some(stored) => print.text("store").text(&stored.revision.to_string()),
-        None => print.text("file"),
-    };
     print.token(connector, oauth2);
     SharedKey::new(connector.id.clone(), print.finish())
 }
@@ -72,8 +68,13 @@ impl Fingerprint {
         Self(hmac::Context::with_key(key))
     }
 
-    /// Adds all that decides a token beside whose it is and since when.
+    /// Adds all that decides a token beside whose it is, and, where it comes from the store, since
+    /// which of the store's revisions.
     fn token(&mut self, connector: &Connector, oauth2: &OAuth2) {
+        match connector.stored.as_deref() {
+            Some(stored) => self.text("store").text(&stored.revision.to_string()),
+            None => self.text("file"),
+        };
         self.oauth2(oauth2);
         if let Some(bundle) = &connector.ca_bundle {
             self.text("anchors").text(bundle);

@@ -18,10 +18,16 @@ use server::{Pki, Server};
 
 mod answers;
 mod canaries;
+mod fallbacks;
+mod fleet;
 mod flights;
+mod keys;
+mod refresh_tokens;
 mod refusals;
 mod requests;
 mod server;
+mod sharing;
+mod shelf;
 
 /// The client secret of every staged connector.
 const SECRET: &str = "a:b%/+é ";
@@ -57,21 +63,8 @@ impl Stage {
             policy: AddressPolicy::allowing(&["127.0.0.0/8".parse().expect("a range")]),
             anchors: TrustAnchors::system_and([pki.pem().as_str()]).expect("anchors"),
         };
-        let loopback = vec!["127.0.0.1".parse().expect("an address")];
-        let names = ["login.example", "other.example"];
-        let table = names.map(|name| (name.to_owned(), loopback.clone()));
-        let lookup = Lookup::Table(Arc::new(HashMap::from(table)));
         let metrics = Metrics::new(1, 10);
-        let runtime = Handle::current();
-        let resolver = Resolver::new(lookup, clock.clone(), runtime, metrics.lookups());
-        let credentials = Credentials::new(
-            Handle::current(),
-            Dialer::new(resolver),
-            clock,
-            metrics.tokens(),
-            settings.tokens.entries_max,
-            None,
-        );
+        let credentials = credentials(&clock, &metrics, None);
         Self {
             pki,
             server,
@@ -162,6 +155,23 @@ impl Stage {
         };
         within("a failed attempt", failing).await;
     }
+}
+
+/// Credentials whose fetches run on the test's own runtime.
+fn credentials(
+    clock: &Clock,
+    metrics: &Metrics,
+    shared: Option<Arc<dyn SharedTokens>>,
+) -> Credentials {
+    let loopback = vec!["127.0.0.1".parse().expect("an address")];
+    let names = ["login.example", "other.example"];
+    let table = names.map(|name| (name.to_owned(), loopback.clone()));
+    let lookup = Lookup::Table(Arc::new(HashMap::from(table)));
+    let runtime = Handle::current();
+    let resolver = Resolver::new(lookup, clock.clone(), runtime.clone(), metrics.lookups());
+    let dialer = Dialer::new(resolver);
+    let tokens = metrics.tokens();
+    Credentials::new(runtime, dialer, clock.clone(), tokens, 1000, shared)
 }
 
 /// What `future` comes to; a test that would wait for ever fails instead.
