@@ -155,7 +155,7 @@ fn opening(error: OpenError) -> Failure {
     match error {
         OpenError::Unavailable { .. } | OpenError::Corrupt { .. } => error.into(),
         OpenError::File { .. }
-        | OpenError::Url { .. }
+        | OpenError::Url
         | OpenError::NewerSchema { .. }
         | OpenError::Encoding { .. }
         | OpenError::Migration { .. }

@@ -62,6 +62,7 @@ mod server_sent_events;
 mod size_limits;
 mod slow_clients;
 mod stand_ins;
+mod store;
 mod streaming;
 mod time_limits;
 mod token_edits;

@@ -84,6 +84,11 @@ impl Engine {
         }
     }
 
+    /// How long a statement may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// Asks one statement, on its own.
     pub(super) async fn query(
         &self,

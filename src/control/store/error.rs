@@ -68,12 +68,9 @@ pub enum OpenError {
         source: std::io::Error,
     },
     /// Its URL says nothing that can be connected to.
-    #[error("the store's URL cannot be used")]
-    Url {
-        /// Why.
-        #[source]
-        source: Trouble,
-    },
+    // What the parser says of it may quote a password.
+    #[error("the store's URL cannot be used: its host, its port or one of its parameters is wrong")]
+    Url,
     /// The database cannot be reached; [`super::Store::open_later`] is for that.
     #[error("the store's database cannot be used at the moment")]
     Unavailable {
@@ -161,6 +158,11 @@ impl StoreError {
     /// Something that was read cannot be understood.
     pub(super) fn corrupt(what: &'static str) -> Self {
         Self::Corrupt { what, source: None }
+    }
+
+    /// Nothing came in time.
+    pub(super) fn timed_out() -> Self {
+        Cause::TimedOut.into()
     }
 }
 

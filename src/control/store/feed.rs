@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::change::CHANNEL;
 use super::connectors::{COLUMNS, read_connector};
-use super::engine::{Engine, Listener, Session, Value};
+use super::engine::{Listener, Session, Value};
 use super::secrets::{self, SealedBySlot};
 use super::{ConnectorRecord, Inner, SealError, Secrets, Slot, Store, StoreError};
 use crate::clock::in_real_time;
@@ -196,10 +196,10 @@ pub(super) fn listen(store: &Store) {
 /// Listens until the connection is lost; `None` once nobody is left to tell, or nobody ever tells.
 async fn keep_listening(inner: &Weak<Inner>) -> Option<()> {
     let store = Store(inner.upgrade()?);
-    let Ok(engine) = store.engine().await else {
+    if store.make_ready().await.is_err() {
         return Some(());
-    };
-    let listener = match connect(engine).await {
+    }
+    let listener = match Listener::connect(&store.0.engine, CHANNEL).await {
         Ok(None) => return None,
         Err(_) => return Some(()),
         Ok(Some(listener)) => listener,
@@ -211,10 +211,6 @@ async fn keep_listening(inner: &Weak<Inner>) -> Option<()> {
     let end = store.0.heard.subscribe();
     drop(store);
     hear(inner, listener, end).await
-}
-
-async fn connect(engine: &Engine) -> Result<Option<Listener>, StoreError> {
-    Ok(Listener::connect(engine, CHANNEL).await?)
 }
 
 async fn hear(

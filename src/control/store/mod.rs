@@ -149,7 +149,10 @@ impl Store {
     /// The database, once it is known to be ours.
     async fn engine(&self) -> Result<&Engine, StoreError> {
         if !self.0.ready.initialized() {
-            self.make_ready().await.map_err(refused)?;
+            // Whoever listens for changes goes on trying, without a limit.
+            let ready = tokio::time::timeout(self.0.engine.timeout(), self.make_ready());
+            let ready = ready.await.map_err(|_| StoreError::timed_out())?;
+            ready.map_err(refused)?;
         }
         Ok(&self.0.engine)
     }

@@ -13,11 +13,35 @@ const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many records one change erases, so that others wait for it only briefly.
 const AT_ONCE: u32 = 200;
 
-const LOST: &str = "SELECT id FROM connectors \
-     WHERE deleted_at IS NOT NULL AND deleted_at <= $1 AND document <> 'null'";
-const ENDED: &str = "SELECT id FROM connectors \
-     WHERE previous_until IS NOT NULL AND previous_until <= $1";
-const OLD_ANSWERS: &str = "SELECT key FROM idempotency WHERE at <= $1";
+/// What is kept for a while only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passing {
+    /// A deleted connector's document.
+    Deleted,
+    /// Secrets before a promotion.
+    Previous,
+    /// Answers to requests that may be repeated.
+    Answers,
+}
+
+impl Passing {
+    const ALL: [Self; 3] = [Self::Deleted, Self::Previous, Self::Answers];
+
+    /// Selects what is due at `$1`.
+    fn due(self) -> &'static str {
+        match self {
+            Self::Deleted => {
+                "SELECT id FROM connectors \
+                 WHERE deleted_at IS NOT NULL AND deleted_at <= $1 AND document <> 'null'"
+            }
+            Self::Previous => {
+                "SELECT id FROM connectors \
+                 WHERE previous_until IS NOT NULL AND previous_until <= $1"
+            }
+            Self::Answers => "SELECT key FROM idempotency WHERE at <= $1",
+        }
+    }
+}
 
 impl Store {
     /// Erases deleted connectors that can no longer be restored, but for their IDs, secrets that
@@ -28,25 +52,26 @@ impl Store {
     /// [`StoreError`].
     pub async fn tidy(&self) -> Result<(), StoreError> {
         let now = self.0.clock.wall();
-        let long_ago = |kept| now.checked_sub(kept).map(Value::from);
-        let due = [
-            (LOST, long_ago(self.0.deleted_kept)),
-            (ENDED, Some(now.into())),
-            (OLD_ANSWERS, long_ago(ANSWERS_KEPT)),
-        ];
-        for (sql, before) in due {
-            let Some(before) = before else { continue };
-            while self.is_any(sql, &before).await? {
+        for passing in Passing::ALL {
+            let before = match passing {
+                Passing::Deleted => now.checked_sub(self.0.deleted_kept),
+                Passing::Previous => Some(now),
+                Passing::Answers => now.checked_sub(ANSWERS_KEPT),
+            };
+            let Some(before) = before.map(Value::from) else {
+                continue;
+            };
+            while self.is_any_due(passing, &before).await? {
                 let mut change = self.begin().await?;
-                change.erase(sql, &before).await?;
+                change.erase(passing, &before).await?;
                 change.commit().await?;
             }
         }
         Ok(())
     }
 
-    async fn is_any(&self, sql: &str, before: &Value) -> Result<bool, StoreError> {
-        let sql = format!("{sql} LIMIT 1");
+    async fn is_any_due(&self, passing: Passing, before: &Value) -> Result<bool, StoreError> {
+        let sql = format!("{} LIMIT 1", passing.due());
         let rows = self
             .engine()
             .await?
@@ -57,16 +82,21 @@ impl Store {
 }
 
 impl Change {
-    async fn erase(&mut self, sql: &'static str, before: &Value) -> Result<(), StoreError> {
-        if sql == OLD_ANSWERS {
-            let sql = "DELETE FROM idempotency WHERE at <= $1";
-            return self.query(sql, vec![before.clone()]).await.map(drop);
-        }
-        for id in self.due(sql, before).await? {
-            if sql == LOST {
-                self.erase_deleted(&id).await?;
-            } else {
-                self.erase_previous(&id).await?;
+    async fn erase(&mut self, passing: Passing, before: &Value) -> Result<(), StoreError> {
+        match passing {
+            Passing::Deleted => {
+                for id in self.due(passing, before).await? {
+                    self.erase_deleted(&id).await?;
+                }
+            }
+            Passing::Previous => {
+                for id in self.due(passing, before).await? {
+                    self.erase_previous(&id).await?;
+                }
+            }
+            Passing::Answers => {
+                let sql = "DELETE FROM idempotency WHERE at <= $1";
+                self.query(sql, vec![before.clone()]).await?;
             }
         }
         Ok(())
@@ -74,10 +104,10 @@ impl Change {
 
     async fn due(
         &mut self,
-        sql: &'static str,
+        passing: Passing,
         before: &Value,
     ) -> Result<Vec<ConnectorId>, StoreError> {
-        let sql = format!("{sql} ORDER BY id LIMIT {AT_ONCE}");
+        let sql = format!("{} ORDER BY id LIMIT {AT_ONCE}", passing.due());
         let rows = self.session().query(sql, vec![before.clone()]).await?;
         let ids = rows.into_iter().map(|mut row| connector_id(&row.text()?));
         ids.collect()

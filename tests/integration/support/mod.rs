@@ -33,6 +33,7 @@ pub(crate) mod oidc;
 pub(crate) mod origin;
 pub(crate) mod passage;
 pub(crate) mod pki;
+pub(crate) mod postgres;
 pub(crate) mod raw;
 pub(crate) mod resending;
 pub(crate) mod sample;

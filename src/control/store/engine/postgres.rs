@@ -26,7 +26,7 @@ use sqlx::{
 };
 use tokio::sync::Mutex;
 
-use super::super::error::{Cause, OpenError, Trouble};
+use super::super::error::{Cause, OpenError};
 use super::{Engine, Pool, Row, Value, in_time};
 use crate::secret::Secret;
 
@@ -53,16 +53,14 @@ impl Engine {
 }
 
 fn options(url: &Secret, timeout: Duration) -> Result<PgConnectOptions, OpenError> {
-    let options: PgConnectOptions = url.expose().parse().map_err(|error| OpenError::Url {
-        source: Trouble(Cause::Database(error)),
-    })?;
+    let options: PgConnectOptions = url.expose().parse().map_err(|_| OpenError::Url)?;
     let timeout_ms = timeout.as_millis().max(1);
     let options = options
         .application_name(APPLICATION_NAME)
         .options([
             ("statement_timeout", timeout_ms),
             // A replica that died within a transaction holds everybody else's up no longer.
-            ("idle_in_transaction_session_timeout", timeout_ms),
+            ("idle_in_transaction_session_timeout", timeout_ms * 3),
         ])
         .disable_statement_logging();
     if is_here(&options) {
@@ -222,6 +220,44 @@ impl Listener {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn mode(url: &str) -> String {
+        let url = Secret::new(url.to_owned());
+        let options = options(&url, Duration::from_secs(2)).unwrap();
+        format!("{:?}", options.get_ssl_mode())
+    }
+
+    #[test]
+    fn a_server_on_another_host_is_verified_whatever_its_url_says() {
+        for url in [
+            "postgres://db.example.com/x",
+            "postgres://db.example.com/x?sslmode=disable",
+            "postgres://db.example.com/x?sslmode=require",
+            "postgres://db.example.com/x?sslmode=prefer&sslrootcert=/etc/ca.pem",
+            "postgres://192.0.2.1/x?sslmode=allow",
+            "postgres://[2001:db8::1]/x?sslmode=disable",
+            "postgres://localhost.example.com/x?sslmode=disable",
+            "postgres://127.0.0.1/x?sslmode=disable&host=192.0.2.1",
+        ] {
+            assert_eq!(mode(url), "VerifyFull", "{url}");
+        }
+    }
+
+    #[test]
+    fn a_server_on_this_machine_is_spoken_to_as_its_url_says() {
+        for host in [
+            "localhost",
+            "127.0.0.1",
+            "127.1.2.3",
+            "[::1]",
+            "%2Frun%2Fpostgresql",
+        ] {
+            let url = |mode: &str| format!("postgres://{host}/x?sslmode={mode}");
+
+            assert_eq!(mode(&url("disable")), "Disable", "{host}");
+            assert_eq!(mode(&url("verify-full")), "VerifyFull", "{host}");
+        }
+    }
 
     #[test]
     fn a_text_with_zero_bytes_and_with_what_stands_for_them_is_read_as_it_was_written() {
