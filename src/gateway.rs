@@ -8,30 +8,37 @@
 //! to is counted, logged and shown in `/readyz?verbose`.
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::clock::Clock;
-use crate::config::{Admin, Config, ConfigError, Store};
+use crate::config::{Config, ConfigError};
+use crate::control::api::Api;
+use crate::control::feed::{Desk, Feed, FeedError};
 use crate::control::publisher::{PublishError, Publisher};
-use crate::control::{self, Control, Door, Health, HostRule};
+use crate::control::{self, Control, Health};
 use crate::credential::Credentials;
 use crate::dial::{Dialer, Lookup, Resolver};
 use crate::logging::{self, AccessLog};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::proxy::{DataPlane, Parts};
 use crate::tls::TlsError;
-use crate::tls::server::{Protocols, ServerIdentity};
 
+mod administration;
+mod doors;
+mod fixed;
 mod reports;
+mod sockets;
 
-/// Connections the system queues while none is accepted.
-const BACKLOG: i32 = 1024;
+use administration::Administration;
+use doors::{admin_door, show_all};
+use fixed::Fixed;
+use sockets::{Addresses, Sockets};
+
 /// Threads of each runtime beside the data plane.
 const THREADS: usize = 1;
 /// Threads for name look-ups at once.
@@ -65,7 +72,9 @@ impl Environment {
 #[derive(Debug)]
 pub struct Gateway {
     data_plane: DataPlane,
-    publisher: Publisher,
+    publisher: Arc<Publisher>,
+    /// Where a store is configured.
+    feed: Option<Feed>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     fixed: Fixed,
@@ -97,6 +106,9 @@ pub enum StartError {
     /// The admin listener's certificate or key.
     #[error("admin.tls cannot be used")]
     Tls(#[source] TlsError),
+    /// The store is not to be used as it is, or holds what contradicts the configuration.
+    #[error("the store's connectors cannot be served")]
+    Store(#[from] FeedError),
     /// A thread or runtime could not be had.
     #[error("a thread or runtime could not be started")]
     System(#[source] io::Error),
@@ -134,6 +146,7 @@ impl Gateway {
         let clock = environment.clock;
         let tokens = token_runtime.handle().clone();
         let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
+        let administration = Administration::new(&config, &clock, &control_runtime)?;
         let dialer = dialer(environment.lookup, &clock, &tokens, &metrics);
         let credentials = Credentials::new(
             tokens,
@@ -144,36 +157,37 @@ impl Gateway {
             None,
         );
         let publisher = Publisher::new(&config, credentials, Arc::clone(&metrics))?;
-        let directory = Arc::clone(publisher.directory());
-        let parts = Parts {
-            directory: Arc::clone(&directory),
-            dialer,
+        let desk = Desk {
+            publisher: Arc::new(publisher),
+            health: Health::new(clock.clone(), config.workers),
+            metrics: Arc::clone(&metrics),
             clock: clock.clone(),
+        };
+        desk.health.published(config.connectors.len());
+        let read = administration.as_ref();
+        let read = read.map(|store| store.read(&config, desk.clone(), &control_runtime));
+        let (feed, follower) = read.transpose()?.unzip();
+        let parts = Parts {
+            directory: Arc::clone(desk.publisher.directory()),
+            dialer,
+            clock,
             metrics: Arc::clone(&metrics),
             access_log: environment.access_log,
             workers: config.workers,
         };
         let data_plane = DataPlane::start(parts, sockets.flows).map_err(StartError::System)?;
-        let health = Health::new(clock.clone(), config.workers);
-        health.published(config.connectors.len());
-        let control = Arc::new(Control {
-            health: Arc::clone(&health),
-            metrics: Arc::clone(&metrics),
-            bulkheads: control::bulkhead_reporter(Arc::clone(&directory), clock),
-            tokens: Box::new(move || reports::token_reports(&directory)),
-            api: control::api::Api::without_store(),
-        });
-        let (stop_control, _) = watch::channel(());
-        let scraped = sockets.metrics.map(|listener| (listener, metrics_door()));
-        for (listener, door) in [(sockets.admin, admin_door)].into_iter().chain(scraped) {
-            let stopped = stop_control.subscribe();
-            control_runtime.spawn(show(listener, door, Arc::clone(&control), stopped));
+        if let Some(follower) = follower {
+            administration::follow(follower, &data_plane, &control_runtime);
         }
-        health.started();
+        let control = control(&desk, administration::api(administration.as_ref()));
+        let listeners = ((sockets.admin, admin_door), sockets.metrics);
+        let stop_control = show_all(listeners, &control, &control_runtime);
+        desk.health.started();
         Ok(Self {
             data_plane,
-            publisher,
-            health,
+            publisher: desk.publisher,
+            feed,
+            health: desk.health,
             metrics,
             fixed: Fixed::of(&config),
             reloading: Mutex::new(()),
@@ -236,7 +250,11 @@ impl Gateway {
             .publish(&next)
             .map_err(ReloadError::Publish)?;
         self.data_plane.retire(retired);
-        self.health.published(next.connectors.len());
+        let published = self.publisher.directory().current().entries.len();
+        self.health.published(published);
+        if let Some(feed) = &self.feed {
+            feed.configured(&next);
+        }
         Ok(())
     }
 
@@ -257,133 +275,15 @@ fn dialer(lookup: Lookup, clock: &Clock, runtime: &Handle, metrics: &Metrics) ->
     Dialer::new(Resolver::new(lookup, clock, runtime, metrics.lookups()))
 }
 
-/// What of its configuration a running gateway cannot change. The rest of it is not kept: what
-/// was published holds it.
-#[derive(Debug)]
-struct Fixed {
-    listen: Vec<SocketAddr>,
-    workers: usize,
-    admin: Admin,
-    metrics_listen: Option<SocketAddr>,
-    store: Option<Store>,
-}
-
-impl Fixed {
-    fn of(config: &Config) -> Self {
-        Self {
-            listen: config.listen.clone(),
-            workers: config.workers,
-            admin: config.admin.clone(),
-            metrics_listen: config.metrics.listen,
-            store: config.store.clone(),
-        }
-    }
-
-    /// The key that `next` would change but cannot.
-    fn changed_by(&self, next: &Config) -> Option<&'static str> {
-        [
-            (self.listen != next.listen, "listen"),
-            (self.workers != next.workers, "workers"),
-            (self.admin != next.admin, "admin"),
-            (self.metrics_listen != next.metrics.listen, "metrics.listen"),
-            (self.store != next.store, "store"),
-        ]
-        .into_iter()
-        .find_map(|(changed, key)| changed.then_some(key))
-    }
-}
-
-/// Serves one listener of the control plane until `stopped` is closed.
-async fn show(
-    listener: TcpListener,
-    door: Door,
-    control: Arc<Control>,
-    mut stopped: watch::Receiver<()>,
-) {
-    let stop = async move { drop(stopped.changed().await) };
-    if let Err(error) = control::serve(listener, door, control, stop).await {
-        tracing::error!(%error, "a listener of the control plane ended");
-    }
-}
-
-fn admin_door(config: &Config) -> Result<Door, TlsError> {
-    let tls = config.admin.tls.as_ref();
-    Ok(Door {
-        tls: tls
-            .map(|tls| ServerIdentity::new(tls, Protocols::Http11))
-            .transpose()?,
-        hosts: HostRule::Ours(config.admin.hosts.clone()),
-    })
-}
-
-fn metrics_door() -> Door {
-    Door {
-        tls: None,
-        hosts: HostRule::Free,
-    }
-}
-
-/// Everything that is bound before anything is started.
-struct Sockets {
-    flows: Vec<TcpListener>,
-    admin: TcpListener,
-    metrics: Option<TcpListener>,
-}
-
-/// What was bound, ports included.
-#[derive(Debug)]
-struct Addresses {
-    flows: Vec<SocketAddr>,
-    admin: SocketAddr,
-    metrics: Option<SocketAddr>,
-}
-
-impl Sockets {
-    fn bind(config: &Config) -> Result<Self, StartError> {
-        let flows = config.listen.iter().map(|address| bind(*address, "listen"));
-        Ok(Self {
-            flows: flows.collect::<Result<_, _>>()?,
-            admin: bind(config.admin.listen, "admin.listen")?,
-            metrics: match config.metrics.listen {
-                Some(address) => Some(bind(address, "metrics.listen")?),
-                None => None,
-            },
-        })
-    }
-
-    fn addresses(&self) -> io::Result<Addresses> {
-        let flows = self.flows.iter().map(TcpListener::local_addr);
-        let metrics = self.metrics.as_ref().map(TcpListener::local_addr);
-        Ok(Addresses {
-            flows: flows.collect::<Result<_, _>>()?,
-            admin: self.admin.local_addr()?,
-            metrics: metrics.transpose()?,
-        })
-    }
-}
-
-fn bind(address: SocketAddr, key: &'static str) -> Result<TcpListener, StartError> {
-    let bound = || -> io::Result<TcpListener> {
-        let socket = Socket::new(
-            Domain::for_address(address),
-            Type::STREAM,
-            Some(Protocol::TCP),
-        )?;
-        // A restart must not wait for connections of the last process to be forgotten.
-        socket.set_reuse_address(true)?;
-        if address.is_ipv6() {
-            // Each address is listed by itself; "[::]" does not take IPv4's port with it.
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        socket.listen(BACKLOG)?;
-        socket.set_nonblocking(true)?;
-        Ok(socket.into())
-    };
-    bound().map_err(|source| StartError::Bind {
-        address,
-        key,
-        source,
+/// What the control plane's listeners show.
+fn control(desk: &Desk, api: Api) -> Arc<Control> {
+    let directory = Arc::clone(desk.publisher.directory());
+    Arc::new(Control {
+        health: Arc::clone(&desk.health),
+        metrics: Arc::clone(&desk.metrics),
+        bulkheads: control::bulkhead_reporter(Arc::clone(&directory), desk.clock.clone()),
+        tokens: Box::new(move || reports::token_reports(&directory)),
+        api,
     })
 }
 

@@ -46,7 +46,8 @@ impl ServeError {
     /// What the process answers: 2 is a wrong configuration, 1 anything else that failed.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Start(StartError::Publish(_) | StartError::Tls(_)) => 2,
+            Self::Config(_)
+            | Self::Start(StartError::Publish(_) | StartError::Tls(_) | StartError::Store(_)) => 2,
             Self::Start(StartError::Bind { .. } | StartError::System(_))
             | Self::Logging(_)
             | Self::System(_)

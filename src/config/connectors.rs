@@ -78,7 +78,7 @@ const fn span(key: &'static str, default: Span, max: Span) -> Bounded<Span> {
 }
 
 /// What connectors have that say nothing else: one for all of them. Cheap to clone.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ConnectorDefaults {
     upstream: Arc<Upstream>,
     recovery: Arc<Recovery>,

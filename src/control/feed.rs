@@ -1,5 +1,285 @@
-//! From the store to what is published.
+//! From the store to what is published: reads what changed and publishes it, for as long as the
+//! gateway runs.
+//!
+//! # Invariants
+//!
+//! What was published stays published, whatever becomes of the store: it is read from, never waited
+//! for, and a store that cannot be used costs flows nothing. What is published stands at one
+//! revision of the store, the one that [`Feed::reached`] and the metrics tell. A connector that
+//! cannot be opened or read costs the others nothing: it is withdrawn, told, and shown.
+//!
+//! # Shape
+//!
+//! [`Feed::open`] reads the store once, before a flow is let in, or its snapshot where the store
+//! cannot be used. [`Follower::follow`] then waits until the store tells of a change, until
+//! `store.poll` has passed since it was asked last, or until another configuration wants all of it
+//! read again. `read` makes connectors, `ledger` publishes them and remembers what could not be.
 
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::{Notify, watch};
+use tokio::task::spawn_blocking;
+
+use crate::clock::in_real_time;
+use crate::config::{self, Config, ConnectorDefaults};
+use crate::connector::Connector;
+use crate::control::publisher::PublishError;
+use crate::control::store::{Changes, OpenError, Store, StoreError};
+use crate::directory::PoolId;
+use crate::logging;
+
+mod ledger;
+mod read;
 mod report;
 
+pub use ledger::Desk;
 pub use report::{BrokenReport, OutageReport, ServedFrom, StoreReport};
+
+use ledger::{Extent, Ledger};
+
+/// The longest that [`Feed::reached`] waits: within this time every replica follows.
+const REACHED_LIMIT: Duration = Duration::from_secs(1);
+/// The longest pause between two attempts to read a store that cannot be used.
+const PAUSE_MAX: Duration = Duration::from_secs(5);
+/// How often what the store keeps no longer is erased.
+const TIDY_EVERY: Duration = Duration::from_secs(3600);
+
+/// What the rest of the control plane asks of it. Cheap to clone.
+#[derive(Clone)]
+pub struct Feed(Arc<Shared>);
+
+struct Shared {
+    /// The store's revision that is published.
+    reached: watch::Sender<u64>,
+    /// The configuration's own connectors.
+    yaml: ArcSwap<Vec<Arc<Connector>>>,
+    defaults: ArcSwap<ConnectorDefaults>,
+    /// All of the store is to be read again.
+    again: AtomicBool,
+    asked: Notify,
+    ledger: Mutex<Ledger>,
+}
+
+/// Reads the store from now on.
+pub struct Follower {
+    feed: Feed,
+    store: Store,
+    desk: Desk,
+    poll: Duration,
+    /// Attempts in a row that failed.
+    failures: u32,
+    next_look: Duration,
+    next_tidy: Duration,
+}
+
+/// Why a gateway cannot serve what its store holds.
+#[derive(Debug, thiserror::Error)]
+pub enum FeedError {
+    /// The store is there and is not to be used.
+    #[error("the store cannot be used")]
+    Store(#[source] Arc<OpenError>),
+    /// A connector that both the store and the configuration have.
+    #[error(transparent)]
+    Clash(PublishError),
+}
+
+impl Feed {
+    /// Reads the store, once, and publishes what it holds. A store that is away is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`FeedError`]: then whoever runs the gateway has to decide.
+    pub async fn open(
+        (store, settings): (Store, &config::Store),
+        desk: Desk,
+        config: &Config,
+    ) -> Result<(Self, Follower), FeedError> {
+        let feed = Self(Arc::new(Shared {
+            reached: watch::Sender::new(0),
+            yaml: ArcSwap::from_pointee(config.connectors.clone()),
+            defaults: ArcSwap::from_pointee(config.connector_defaults.clone()),
+            again: AtomicBool::new(true),
+            asked: Notify::new(),
+            ledger: Mutex::new(Ledger::new(desk.clone())),
+        }));
+        let now = desk.clock.monotonic();
+        let mut follower = Follower {
+            feed: feed.clone(),
+            store,
+            desk,
+            poll: settings.poll,
+            failures: 0,
+            next_look: now,
+            next_tidy: now + TIDY_EVERY,
+        };
+        // Nothing was published before that would have to be let go of.
+        let looked = follower.look().await;
+        if let Looked::Failed(Some(StoreError::Refused { source })) = looked {
+            return Err(FeedError::Store(source));
+        }
+        match feed.ledger().clash() {
+            None => Ok((feed.clone(), follower)),
+            Some(id) => Err(FeedError::Clash(PublishError::clash(id))),
+        }
+    }
+
+    /// Whether what is published stands at the store's `revision`, or does within a second.
+    pub async fn reached(&self, revision: u64) -> bool {
+        let mut reached = self.0.reached.subscribe();
+        let reaching = reached.wait_for(|reached| *reached >= revision);
+        let within = tokio::time::timeout_at(in_real_time(REACHED_LIMIT), reaching).await;
+        within.is_ok_and(|reached| reached.is_ok())
+    }
+
+    /// The configuration's own connectors.
+    pub fn yaml(&self) -> Arc<Vec<Arc<Connector>>> {
+        self.0.yaml.load_full()
+    }
+
+    /// Another configuration was published. If it says something else of what the store's
+    /// connectors start from, or lets go of an ID that one of them has, all of them are read again.
+    pub fn configured(&self, config: &Config) {
+        let shared = &self.0;
+        shared.yaml.store(Arc::new(config.connectors.clone()));
+        let others = **shared.defaults.load() != config.connector_defaults;
+        if others {
+            let defaults = Arc::new(config.connector_defaults.clone());
+            shared.defaults.store(defaults);
+        }
+        if others || self.ledger().clash().is_some() {
+            shared.again.store(true, Ordering::Release);
+            shared.asked.notify_one();
+        }
+    }
+
+    /// A poisoned lock is still good: what was noted of a publication that panicked is told again.
+    fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.0.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Follower {
+    /// Publishes what changes, and hands the pools that nothing leads to any more to `retire`, for
+    /// ever.
+    pub async fn follow(mut self, retire: impl Fn(Vec<PoolId>)) {
+        loop {
+            self.wait().await;
+            if let Looked::Published { retired, revision } = self.look().await {
+                retire(retired);
+                self.feed.0.reached.send_replace(revision);
+            }
+            let now = self.desk.clock.monotonic();
+            if now >= self.next_tidy && self.failures == 0 {
+                self.next_tidy = now + TIDY_EVERY;
+                self.tidy().await;
+            }
+        }
+    }
+
+    /// Returns once there is something to do, or it is time to look whether there is. After a
+    /// failure that is told by time alone: what cannot be read is told of again and again.
+    async fn wait(&self) {
+        let seen = self.feed.ledger().seen();
+        tokio::select! {
+            () = self.store.changed(seen), if self.failures == 0 => {}
+            () = self.feed.0.asked.notified(), if self.failures == 0 => {}
+            () = self.desk.clock.sleep_until(self.next_look) => {}
+        }
+    }
+
+    /// Asks the store what changed, and publishes that.
+    async fn look(&mut self) -> Looked {
+        let again = self.feed.0.again.swap(false, Ordering::AcqRel);
+        let seen = self.feed.ledger().seen();
+        let looked = match self.ask((seen, again)).await {
+            Ok(None) => Looked::Nothing,
+            Ok(Some(changes)) => {
+                // A store that was put back to an older copy of itself tells all that it holds.
+                let whole = again || changes.revision < seen;
+                let extent = if whole {
+                    Extent::Whole
+                } else {
+                    Extent::Changed
+                };
+                self.publish(changes, extent).await
+            }
+            Err(error) => {
+                self.feed.ledger().missed(&error);
+                Looked::Failed(Some(error))
+            }
+        };
+        let now = self.desk.clock.monotonic();
+        if let Looked::Failed(_) = looked {
+            self.feed.0.again.fetch_or(again, Ordering::AcqRel);
+            let pause = self.poll.saturating_mul(1 << self.failures.min(8));
+            self.next_look = now + pause.min(PAUSE_MAX.max(self.poll));
+            self.failures += 1;
+        } else {
+            self.feed.ledger().found();
+            self.next_look = now + self.poll;
+            self.failures = 0;
+        }
+        looked
+    }
+
+    /// What changed since `seen`, if anything did; everything where it is wanted again.
+    async fn ask(&self, (seen, again): (u64, bool)) -> Result<Option<Changes>, StoreError> {
+        if again {
+            return self.store.changes_since(0).await.map(Some);
+        }
+        if self.store.revision().await? == seen {
+            return Ok(None);
+        }
+        self.store.changes_since(seen).await.map(Some)
+    }
+
+    /// Publishes `changes` on a thread where that may take its time.
+    async fn publish(&self, changes: Changes, extent: Extent) -> Looked {
+        let feed = self.feed.clone();
+        let publishing = spawn_blocking(move || {
+            let defaults = feed.0.defaults.load_full();
+            let from = ServedFrom::Store;
+            let retired = feed.ledger().take(&changes, (extent, from), &defaults);
+            Looked::Published {
+                retired,
+                revision: changes.revision,
+            }
+        });
+        publishing.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "what the store holds could not be published");
+            Looked::Failed(None)
+        })
+    }
+
+    async fn tidy(&self) {
+        if let Err(error) = self.store.tidy().await {
+            let error = logging::with_sources(&error);
+            tracing::warn!(error, "what the store keeps no longer could not be erased");
+        }
+    }
+}
+
+/// What came of looking at the store.
+enum Looked {
+    /// It holds what is published.
+    Nothing,
+    /// Something was published.
+    Published {
+        /// The pools that nothing leads to any more.
+        retired: Vec<PoolId>,
+        /// Where what is published stands.
+        revision: u64,
+    },
+    /// It could not be used, or what it holds could not be published.
+    Failed(Option<StoreError>),
+}
+
+impl fmt::Debug for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Feed").finish_non_exhaustive()
+    }
+}

@@ -17,7 +17,7 @@
 //! beside its own text and no token, so that what it held is gone with its deactivation.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::config::{Config, Tokens, Trust};
 use crate::connector::ConnectorId;
@@ -34,7 +34,7 @@ mod build;
 mod expiries;
 mod ground;
 
-pub use amend::{Amended, Stored};
+pub use amend::Amended;
 
 use build::{Builder, Differences, Next};
 use expiries::{expiry, own_expiries, tell_expiries};
@@ -98,6 +98,15 @@ pub enum PublishError {
     },
 }
 
+impl PublishError {
+    /// Both have `connector`.
+    pub(super) fn clash(connector: &ConnectorId) -> Self {
+        Self::Clash {
+            connector: connector.to_string(),
+        }
+    }
+}
+
 impl Publisher {
     /// Publishes `config` for the first time.
     ///
@@ -154,8 +163,7 @@ impl Publisher {
     ///
     /// [`PublishError`]; then the last publication stands as it was.
     pub fn publish(&self, config: &Config) -> Result<Vec<PoolId>, PublishError> {
-        let published = self.published.lock();
-        let mut published = published.unwrap_or_else(PoisonError::into_inner);
+        let mut published = self.published();
         published.refuse_clashes(config)?;
         let settings = Arc::new(settings(config)?);
         let basis = published.other_basis(config)?;
@@ -187,6 +195,12 @@ impl Publisher {
         published.tokens = config.tokens;
         published.connectors_max = config.metrics.connectors_max;
         Ok(retired)
+    }
+
+    fn published(&self) -> MutexGuard<'_, Published> {
+        self.published
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Builds what differs; if that fails, nothing is left of it.
@@ -248,9 +262,7 @@ impl Published {
         let mut connectors = config.connectors.iter();
         match connectors.find(|one| self.stored.contains(&one.id)) {
             None => Ok(()),
-            Some(one) => Err(PublishError::Clash {
-                connector: one.id.to_string(),
-            }),
+            Some(one) => Err(PublishError::clash(&one.id)),
         }
     }
 

@@ -30,6 +30,7 @@ mod early_answers;
 mod expect;
 mod expired_tokens;
 mod faults;
+mod feed;
 mod flows;
 mod framing;
 mod grants;

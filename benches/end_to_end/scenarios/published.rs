@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use attache::clock::Clock;
 use attache::config::Config;
-use attache::control::publisher::{Publisher, Stored};
+use attache::control::publisher::Publisher;
 use attache::credential::Credentials;
 use attache::dial::{Dialer, Lookup, Resolver};
 use attache::logging::AccessLog;
@@ -94,10 +94,7 @@ pub(crate) fn run(arguments: &[String]) {
         for config in &mut configs {
             let mut connectors = config.connectors.iter();
             let place = connectors.position(|one| one.id.as_str() == id).unwrap();
-            stored.push(Stored {
-                connector: config.connectors.swap_remove(place),
-                revision: 1,
-            });
+            stored.push(config.connectors.swap_remove(place));
         }
     }
     let (gateway, _runtime) = Gateway::of(&configs[0]);

@@ -1,21 +1,12 @@
 //! The store's part of what is published.
 
-use std::sync::{Arc, PoisonError};
+use std::collections::HashSet;
+use std::sync::Arc;
 
 use super::build::{Builder, Next, Wanted};
 use super::{PublishError, Publisher, expiry, tell_expiries};
 use crate::connector::{Connector, ConnectorId};
 use crate::directory::{PoolId, Snapshot};
-
-/// A connector that the store keeps.
-#[derive(Clone, Debug)]
-pub struct Stored {
-    /// The connector.
-    pub connector: Arc<Connector>,
-    /// The store's revision at its last change. Another one is another token, even where nothing
-    /// else changed: that is how a token is purged.
-    pub revision: u64,
-}
 
 /// What came of an amendment.
 #[derive(Debug, Default)]
@@ -30,13 +21,13 @@ pub struct Amended {
 impl Publisher {
     /// Publishes connectors of the store, new or edited, and withdraws others, all at once. One that
     /// cannot be used costs the others nothing: it is refused, and what was served of it is
-    /// withdrawn.
+    /// withdrawn. One that is as it was stays as it is; another revision of the store's is a change,
+    /// even where nothing else is one: that is how a token is purged.
     ///
     /// What this costs goes by what it changes, unless a certificate is involved, whose expiries are
     /// told together, or a connector is withdrawn, whose series is looked for among all.
-    pub fn amend(&self, changed: &[Stored], withdrawn: &[ConnectorId]) -> Amended {
-        let published = self.published.lock();
-        let mut published = published.unwrap_or_else(PoisonError::into_inner);
+    pub fn amend(&self, changed: &[Arc<Connector>], withdrawn: &[ConnectorId]) -> Amended {
+        let mut published = self.published();
         let snapshot = Snapshot::clone(&self.directory.current());
         let mut amended = Amended::default();
         let (mut made, mut removed) = (Vec::with_capacity(changed.len()), Vec::new());
@@ -46,13 +37,15 @@ impl Publisher {
             previous: &snapshot.entries,
         };
         for one in changed {
-            let id = &one.connector.id;
+            let id = &one.id;
             let ours = published.stored.contains(id);
-            let built = match ours || !snapshot.entries.contains_key(id) {
+            let before = snapshot.entries.get(id);
+            if ours && before.is_some_and(|entry| entry.connector == *one) {
+                continue;
+            }
+            let built = match ours || before.is_none() {
                 true => builder.entry(&Wanted::stored(one), &mut published.ground),
-                false => Err(PublishError::Clash {
-                    connector: id.to_string(),
-                }),
+                false => Err(PublishError::clash(id)),
             };
             match built {
                 Ok(entry) => made.push(entry),
@@ -90,12 +83,22 @@ impl Publisher {
     /// # Errors
     ///
     /// [`PublishError`]; then nothing of the store is served under its ID.
-    pub fn publish_one(&self, stored: &Stored) -> Result<Vec<PoolId>, PublishError> {
-        let Amended { retired, refused } = self.amend(std::slice::from_ref(stored), &[]);
+    pub fn publish_one(&self, connector: &Arc<Connector>) -> Result<Vec<PoolId>, PublishError> {
+        let Amended { retired, refused } = self.amend(std::slice::from_ref(connector), &[]);
         match refused.into_iter().next() {
             None => Ok(retired),
             Some((_, error)) => Err(error),
         }
+    }
+
+    /// The connectors of the store that are published.
+    pub fn stored(&self) -> HashSet<ConnectorId> {
+        self.published().stored.clone()
+    }
+
+    /// How many those are.
+    pub fn stored_count(&self) -> usize {
+        self.published().stored.len()
     }
 
     /// Withdraws one connector of the store; flows find it no more. Returns the pools that nothing

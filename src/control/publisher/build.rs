@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use super::PublishError;
 use super::ground::{Basis, Ground};
-use super::{PublishError, Stored};
 use crate::config::Config;
 use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
 use crate::credential::{Credential, Credentials, Source};
@@ -37,10 +37,11 @@ impl Wanted {
     }
 
     /// One of the store, which counts its changes.
-    pub(super) fn stored(stored: &Stored) -> Self {
+    pub(super) fn stored(connector: &Arc<Connector>) -> Self {
+        let stored = connector.stored.as_ref();
         Self {
-            connector: Arc::clone(&stored.connector),
-            at: Revision(stored.revision),
+            connector: Arc::clone(connector),
+            at: Revision(stored.map_or(1, |stored| stored.revision)),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 
 use super::*;
 use crate::clock::Clock;
-use crate::connector::Revision;
+use crate::connector::{Connector, Revision, Stored};
 use crate::dial::{Dialer, Lookup, Resolver};
 
 /// A publisher that has published what `text` says.
@@ -177,38 +177,41 @@ async fn a_publication_that_fails_leaves_pools_and_entries_as_they_were() {
 }
 
 /// A connector of the store.
-fn stored(id: &str, host: &str, revision: u64) -> Stored {
-    let config = config(&text(&[line(id, host)]));
-    Stored {
-        connector: Arc::clone(&config.connectors[0]),
+fn stored(id: &str, host: &str, revision: u64) -> Arc<Connector> {
+    at(&line(id, host), revision)
+}
+
+/// What `line` says, at a revision of the store.
+fn at(line: &str, revision: u64) -> Arc<Connector> {
+    let mut connector = config(&text(&[line.to_owned()])).connectors.remove(0);
+    Arc::make_mut(&mut connector).stored = Some(Arc::new(Stored {
         revision,
-    }
+        fallback: None,
+    }));
+    connector
 }
 
 /// The same, deactivated.
-fn inactive(id: &str, host: &str, revision: u64) -> Stored {
+fn inactive(id: &str, host: &str, revision: u64) -> Arc<Connector> {
     let mut stored = stored(id, host, revision);
-    Arc::make_mut(&mut stored.connector).enabled = false;
+    Arc::make_mut(&mut stored).enabled = false;
     stored
 }
 
 /// The same with a certificate that nobody can read.
-fn broken(id: &str, host: &str, revision: u64) -> Stored {
+fn broken(id: &str, host: &str, revision: u64) -> Arc<Connector> {
     let mut stored = stored(id, host, revision);
     let bundle = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
-    Arc::make_mut(&mut stored.connector).ca_bundle = Some(bundle.into());
+    Arc::make_mut(&mut stored).ca_bundle = Some(bundle.into());
     stored
 }
 
 /// The same with a token.
-fn with_token(id: &str, revision: u64) -> Stored {
+fn with_token(id: &str, revision: u64) -> Arc<Connector> {
     let oauth2 =
         "{ oauth2: { token_url: 'https://login.example/token', client_id: a, client_secret: b } }";
     let line = line(id, "api.example").replace("auth: none", &format!("auth: {oauth2}"));
-    Stored {
-        connector: Arc::clone(&config(&text(&[line])).connectors[0]),
-        revision,
-    }
+    at(&line, revision)
 }
 
 fn refused(amended: &Amended) -> Vec<&str> {
@@ -313,7 +316,7 @@ async fn a_deactivated_connector_holds_neither_pool_nor_identity_nor_token() {
     let (shared, _) = publisher.pool_of("a");
     assert_eq!(publisher.pool_of("b"), (shared, false));
     let mut off = with_token("a", 3);
-    Arc::make_mut(&mut off.connector).enabled = false;
+    Arc::make_mut(&mut off).enabled = false;
 
     let retired = publisher.publish_one(&off).unwrap();
 

@@ -39,6 +39,7 @@ pub(crate) mod resending;
 pub(crate) mod sample;
 pub(crate) mod scene;
 pub(crate) mod stage;
+pub(crate) mod store_room;
 pub(crate) mod tape;
 mod tee;
 pub(crate) mod tls;

@@ -1,0 +1,60 @@
+//! The doors of the control plane's listeners.
+
+use std::net::TcpListener;
+use std::sync::Arc;
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::config::Config;
+use crate::control::{self, Control, Door, HostRule};
+use crate::tls::TlsError;
+use crate::tls::server::{Protocols, ServerIdentity};
+
+/// Serves the admin listener and, if there is one, that for scrapers, until what is returned is
+/// dropped.
+pub(super) fn show_all(
+    (admin, scraped): ((TcpListener, Door), Option<TcpListener>),
+    control: &Arc<Control>,
+    runtime: &Runtime,
+) -> watch::Sender<()> {
+    let (stop, _) = watch::channel(());
+    let scraped = scraped.map(|listener| (listener, metrics_door()));
+    for (listener, door) in [admin].into_iter().chain(scraped) {
+        let stopped = stop.subscribe();
+        runtime.spawn(show(listener, door, Arc::clone(control), stopped));
+    }
+    stop
+}
+
+/// Serves one listener of the control plane until `stopped` is closed.
+async fn show(
+    listener: TcpListener,
+    door: Door,
+    control: Arc<Control>,
+    mut stopped: watch::Receiver<()>,
+) {
+    let stop = async move { drop(stopped.changed().await) };
+    if let Err(error) = control::serve(listener, door, control, stop).await {
+        tracing::error!(%error, "a listener of the control plane ended");
+    }
+}
+
+/// The door of the admin listener.
+pub(super) fn admin_door(config: &Config) -> Result<Door, TlsError> {
+    let tls = config.admin.tls.as_ref();
+    Ok(Door {
+        tls: tls
+            .map(|tls| ServerIdentity::new(tls, Protocols::Http11))
+            .transpose()?,
+        hosts: HostRule::Ours(config.admin.hosts.clone()),
+    })
+}
+
+/// The door of the listener for scrapers.
+fn metrics_door() -> Door {
+    Door {
+        tls: None,
+        hosts: HostRule::Free,
+    }
+}
