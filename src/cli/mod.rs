@@ -6,11 +6,13 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
+pub mod admin;
 pub mod check;
 pub mod check_connect;
 pub mod demo;
 pub mod key;
 pub mod serve;
+mod table;
 mod watch;
 
 /// The configuration file unless another is named.
@@ -51,6 +53,9 @@ enum Command {
     },
     /// Try it: a gateway in front of a throw-away resource domain and authorization server.
     Demo(demo::Options),
+    /// Make, list and revoke administrators' tokens in the store itself.
+    #[command(subcommand)]
+    Admin(admin::AdminCommand),
     /// Make master keys for the store, tell which are in use, and replace them.
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -86,6 +91,9 @@ fn perform(command: Command) -> u8 {
                 false => check::run(&config, &mut out, &mut err),
             };
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
+        }
+        Command::Admin(command) => {
+            admin::run(&command, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)
         }
         Command::Key(command) => {
             key::run(&command, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)

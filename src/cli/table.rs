@@ -1,0 +1,63 @@
+//! Tables for people: columns as wide as their widest text, and nothing that could move a cursor.
+
+use std::fmt;
+
+/// A table of texts.
+pub(super) struct Table<const COLUMNS: usize> {
+    rows: Vec<[String; COLUMNS]>,
+}
+
+impl<const COLUMNS: usize> Table<COLUMNS> {
+    /// An empty one under `head`.
+    pub(super) fn new(head: [&str; COLUMNS]) -> Self {
+        Self {
+            rows: vec![head.map(str::to_owned)],
+        }
+    }
+
+    pub(super) fn row(&mut self, row: [String; COLUMNS]) {
+        self.rows.push(row.map(|text| harmless(&text)));
+    }
+}
+
+/// Names are written by other people: nothing of them acts on a terminal.
+pub(super) fn harmless(text: &str) -> String {
+    let replace = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(replace).collect()
+}
+
+impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut widths = [0; COLUMNS];
+        for row in &self.rows {
+            for (width, text) in widths.iter_mut().zip(row) {
+                *width = text.chars().count().max(*width);
+            }
+        }
+        for row in &self.rows {
+            let mut line = String::new();
+            for (width, text) in widths.iter().zip(row) {
+                line += &format!("{text:<width$}  ", width = *width);
+            }
+            writeln!(f, "{}", line.trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_stand_below_each_other_and_nothing_moves_the_cursor() {
+        let mut table = Table::new(["ID", "NAME"]);
+        table.row(["a".to_owned(), "Café\u{1b}[2J".to_owned()]);
+        table.row(["longer".to_owned(), "b\nc".to_owned()]);
+
+        assert_eq!(
+            table.to_string(),
+            "ID      NAME\na       Café\u{fffd}[2J\nlonger  b\u{fffd}c\n"
+        );
+    }
+}
