@@ -1,5 +1,6 @@
 //! What administrators manage, kept: both databases keep the same promises.
 
+mod administration;
 mod changes;
 mod migrations;
 mod records;

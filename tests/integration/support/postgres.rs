@@ -89,9 +89,11 @@ impl Postgres {
         }
     }
 
-    /// The URL of a new, empty database.
+    /// The URL of a new, empty database, which by itself would sort texts as people do and not by
+    /// their bytes.
     pub(crate) async fn database(&self) -> String {
-        self.database_with("").await
+        self.database_with("TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'en'")
+            .await
     }
 
     /// As [`Postgres::database`], made with `options`.
