@@ -1,4 +1,4 @@
-//! One HTTP exchange with a token endpoint.
+//! One HTTP exchange with a token endpoint, or with the revocation endpoint beside it.
 //!
 //! # Invariants
 //!
@@ -24,7 +24,7 @@ use super::oauth::{HttpRequest, HttpResponse};
 use super::token::Moment;
 use crate::clock::Clock;
 use crate::config::Tokens;
-use crate::connector::{OAuth2, StaticHeader};
+use crate::connector::{HttpsUrl, OAuth2, StaticHeader};
 use crate::dial::{AddressPolicy, Dialer, Stream};
 use crate::retry_after;
 use crate::tls::client::ClientTls;
@@ -50,10 +50,23 @@ pub(super) struct Line<'a> {
     pub(super) clock: &'a Clock,
     /// Holds the limit.
     pub(super) tokens: &'a Tokens,
-    /// Where to, and which fields go with it.
+    /// Where to.
+    pub(super) url: &'a HttpsUrl,
+    /// What of the answer is read.
+    pub(super) wanted: Wanted,
+    /// Which fields go with it.
     pub(super) oauth2: &'a OAuth2,
     /// What the head of the answer said, once there is one.
     pub(super) answered: OnceLock<Answered>,
+}
+
+/// What of a good answer is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// The body: a token stands in it.
+    Body,
+    /// Its status alone (RFC 7009 §2.2).
+    Status,
 }
 
 /// What counts of an answer's head.
@@ -76,7 +89,7 @@ impl Line<'_> {
         let limit = self.tokens.fetch;
         let deadline = Moment::of(self.clock).deadline(limit);
         let request = self.dress(request)?;
-        let origin = self.oauth2.token_url.origin();
+        let origin = self.url.origin();
         let dialed = self
             .dialer
             .dial(origin, self.tls, self.policy, limit)
@@ -84,7 +97,7 @@ impl Line<'_> {
             .map_err(TokenError::Dial)?;
         let answer = tokio::select! {
             biased;
-            answer = ask(dialed.stream, request) => answer?,
+            answer = ask(dialed.stream, request, self.wanted) => answer?,
             () = self.clock.sleep_until(deadline) => return Err(TokenError::TimedOut { limit }),
         };
         let fields = answer.headers();
@@ -100,12 +113,11 @@ impl Line<'_> {
         let (mut parts, body) = request.into_parts();
         let unwritable = |_| TokenError::Unwritable;
         parts.uri = self
-            .oauth2
-            .token_url
+            .url
             .path_and_query()
             .parse()
             .map_err(|_| TokenError::Unwritable)?;
-        let authority = self.oauth2.token_url.origin().authority();
+        let authority = self.url.origin().authority();
         let fields = &mut parts.headers;
         if let Some(authorization) = fields.get_mut(header::AUTHORIZATION) {
             authorization.set_sensitive(true);
@@ -129,7 +141,11 @@ impl Line<'_> {
     }
 }
 
-async fn ask(stream: Stream, request: Request<Full<Bytes>>) -> Result<HttpResponse, TokenError> {
+async fn ask(
+    stream: Stream,
+    request: Request<Full<Bytes>>,
+    wanted: Wanted,
+) -> Result<HttpResponse, TokenError> {
     let (mut sender, connection) = http1::Builder::new()
         .max_headers(FIELDS_MAX)
         .max_header_size(HEAD_BYTES_MAX)
@@ -141,10 +157,10 @@ async fn ask(stream: Stream, request: Request<Full<Bytes>>) -> Result<HttpRespon
     let mut driver = JoinSet::new();
     driver.spawn(connection);
     let answer = sender.send_request(request).await.map_err(broken)?;
-    read(answer).await
+    read(answer, wanted).await
 }
 
-async fn read(answer: Response<Incoming>) -> Result<HttpResponse, TokenError> {
+async fn read(answer: Response<Incoming>, wanted: Wanted) -> Result<HttpResponse, TokenError> {
     let status = answer.status();
     let waits = answer.headers().get_all(header::RETRY_AFTER);
     let waits: Vec<_> = waits.iter().cloned().collect();
@@ -158,6 +174,7 @@ async fn read(answer: Response<Incoming>) -> Result<HttpResponse, TokenError> {
     }
     let body = match read_body(answer).await {
         Ok(body) => body,
+        Err(_) if wanted == Wanted::Status => Vec::new(),
         // The refusal is what counts; an unreadable reason is no reason.
         Err(_) if refused => Vec::new(),
         Err(error) => return Err(error),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use super::error::TokenError;
-use super::exchange::Line;
+use super::exchange::{Line, Wanted};
 use super::login::Login;
 use super::oauth::{self, Exchanged};
 use super::token::{Moment, Token};
@@ -194,6 +194,8 @@ impl Fetcher {
             policy: &self.policy,
             clock: &self.clock,
             tokens: &self.tokens,
+            url: &login.oauth2.token_url,
+            wanted: Wanted::Body,
             oauth2: &login.oauth2,
             answered: OnceLock::new(),
         };

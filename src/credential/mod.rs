@@ -45,6 +45,7 @@ mod oauth;
 mod rejection;
 mod renew;
 mod report;
+mod revoke;
 mod shared;
 mod sharing;
 mod slot;
@@ -77,7 +78,7 @@ use commons::Commons;
 use fetch::{Fetcher, OldLogin};
 use report::Report;
 use sharing::Sharing;
-use slot::{Fetch, Surroundings};
+use slot::{Fetch, Revoke, Surroundings};
 
 /// What a configuration says about token requests.
 #[derive(Clone, Debug)]
@@ -174,6 +175,13 @@ impl Credentials {
         let stored = connector.stored.as_deref();
         let fallback = stored.and_then(|stored| stored.fallback.as_ref());
         let fetcher = Arc::new(self.fetcher(connector, oauth2, settings, label, fallback)?);
+        let revoke: Revoke = Box::new({
+            let fetcher = Arc::clone(&fetcher);
+            move |token| {
+                let fetcher = Arc::clone(&fetcher);
+                Box::pin(async move { fetcher.revoke(&token).await })
+            }
+        });
         let commons = self.0.commons.as_ref();
         let sharing = commons.map(|commons| Arc::new(Sharing::new(commons, connector, oauth2)));
         let fetch: Fetch = Box::new({
@@ -194,7 +202,8 @@ impl Credentials {
             tokens: Arc::clone(&settings.tokens),
             draw: renew::draw,
         };
-        Ok(TokenSlot::new(key, fetch, sharing, surroundings, report))
+        let ways = (fetch, revoke);
+        Ok(TokenSlot::new(key, ways, sharing, surroundings, report))
     }
 
     /// Holds the tokens of `sources` and no others, and at most `entries_max` from now on.

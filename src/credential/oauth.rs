@@ -12,9 +12,9 @@ use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
 use oauth2::basic::{BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
-    AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RefreshToken,
-    RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, Scope, StandardRevocableToken,
-    TokenUrl,
+    AccessToken, AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
+    RefreshToken, RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, RevocationUrl,
+    Scope, StandardRevocableToken, TokenUrl,
 };
 pub(super) use oauth2::{HttpRequest, HttpResponse};
 use serde_json::Value;
@@ -24,7 +24,8 @@ use super::error::TokenError;
 use super::exchange::{Answered, Line};
 use super::rejection::Rejection;
 use crate::connector::{
-    ClientAuthentication, GrantType, OAuth2, RESERVED_FIELDS, RESERVED_PARAMETERS, StaticHeader,
+    ClientAuthentication, GrantType, HttpsUrl, OAuth2, RESERVED_FIELDS, RESERVED_PARAMETERS,
+    StaticHeader,
 };
 use crate::secret::Secret;
 
@@ -62,6 +63,9 @@ type Client = oauth2::Client<
 
 /// Why the crate has no token.
 pub(super) type Failure = RequestTokenError<TokenError, ErrorAnswer>;
+
+/// Why the crate has no token ended.
+pub(super) type Unrevoked = RequestTokenError<TokenError, BasicRevocationErrorResponse>;
 
 /// Checks that nothing configured repeats what the gateway itself sends. The configuration refuses
 /// it; here it is made sure of, whoever made the connector.
@@ -133,6 +137,55 @@ pub(super) async fn request(
             });
             request.request_async(line).await
         }
+    }
+}
+
+/// Asks for the end of `token` at `url`, with the client authentication of a token request (RFC 7009
+/// §2.1), and has `line` carry that.
+///
+/// # Errors
+///
+/// [`Unrevoked`], to be translated by [`revocation_failure`] at once.
+pub(super) async fn revoke(
+    oauth2: &OAuth2,
+    url: &HttpsUrl,
+    token: Secret,
+    assertion: Option<&str>,
+    line: &Line<'_>,
+) -> Result<(), Unrevoked> {
+    let unwritable = || Unrevoked::Request(TokenError::Unwritable);
+    let url = RevocationUrl::new(url.as_str().to_owned()).map_err(|_| unwritable())?;
+    let client = client(oauth2).map_err(|_| unwritable())?;
+    let client = client.set_revocation_url(url);
+    let token = StandardRevocableToken::from(AccessToken::new(token.expose().to_owned()));
+    let request = client.revoke_token(token).map_err(|_| unwritable())?;
+    // What is configured to go with token requests says which token is wanted, and none is.
+    let added = parameters(NO_PARAMETERS, assertion);
+    let request = added.fold(request, |request, (name, value)| {
+        request.add_extra_param(name, value)
+    });
+    request.request_async(line).await
+}
+
+const NO_PARAMETERS: &BTreeMap<String, Secret> = &BTreeMap::new();
+
+/// As [`failure`], of a revocation (RFC 7009 §2.2.1).
+pub(super) fn revocation_failure(
+    error: Unrevoked,
+    answered: Option<Answered>,
+    secrets: &[&str],
+) -> TokenError {
+    let status = answered.map_or(StatusCode::BAD_REQUEST, |answered| answered.status);
+    match error {
+        RequestTokenError::Request(error) => error,
+        RequestTokenError::ServerResponse(answer) => {
+            let code = answer.error().as_ref();
+            TokenError::Rejected(Rejection::new(status, Some(code), None, secrets))
+        }
+        RequestTokenError::Parse(..) | RequestTokenError::Other(_) => match answered {
+            Some(_) => TokenError::Rejected(Rejection::new(status, None, None, &[])),
+            None => TokenError::Unwritable,
+        },
     }
 }
 

@@ -41,6 +41,9 @@ const VAIN_PAUSE: Duration = Duration::from_secs(10);
 pub(super) type Fetch =
     Box<dyn Fn() -> BoxFuture<'static, Result<Token, TokenError>> + Send + Sync>;
 
+/// Makes one attempt to have a token ended.
+pub(super) type Revoke = Box<dyn Fn(Arc<Token>) -> BoxFuture<'static, ()> + Send + Sync>;
+
 /// One connector's current token and the fetch under way, if any.
 pub struct TokenSlot {
     key: TokenKey,
@@ -48,6 +51,7 @@ pub struct TokenSlot {
     pub(super) usage: Usage,
     work: Mutex<Work>,
     fetch: Fetch,
+    pub(super) revoke: Revoke,
     /// What is to know which token was rejected, where tokens are shared.
     sharing: Option<Arc<Sharing>>,
     pub(super) surroundings: Surroundings,
@@ -71,7 +75,7 @@ impl TokenSlot {
     /// An empty slot.
     pub(super) fn new(
         key: TokenKey,
-        fetch: Fetch,
+        (fetch, revoke): (Fetch, Revoke),
         sharing: Option<Arc<Sharing>>,
         surroundings: Surroundings,
         report: Report,
@@ -83,6 +87,7 @@ impl TokenSlot {
             usage: Usage::default(),
             work: Mutex::new(Work::new(per_minute_max)),
             fetch,
+            revoke,
             sharing,
             surroundings,
             report,
@@ -188,8 +193,15 @@ impl TokenSlot {
             let class = over.as_ref().map(|over| over.class);
             self.report.gauge(class, None);
         }
-        self.look_again_at(&mut work, token.renewal());
+        match work.revoked {
+            true => self.current.store(None),
+            false => self.look_again_at(&mut work, token.renewal()),
+        }
+        let late = work.revoked;
         drop(work);
+        if late {
+            self.end(Arc::clone(&token));
+        }
         self.report.obtained(over.as_ref());
         token
     }

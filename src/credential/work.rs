@@ -34,6 +34,8 @@ pub(super) struct Work {
     pub(super) timer: Option<AbortHandle>,
     /// Nothing is fetched ahead any more.
     pub(super) retired: bool,
+    /// The connector is gone: a token that still comes is ended at its server.
+    pub(super) revoked: bool,
 }
 
 /// What a fetch came to, shared among those who waited for it.
@@ -73,6 +75,7 @@ impl Work {
             vain_until: Duration::ZERO,
             timer: None,
             retired: false,
+            revoked: false,
         }
     }
 

@@ -116,6 +116,12 @@ pub(super) const TOKEN_FAILING: Family = family(
     &["connector", "class"],
     "1 while the connector's newest token request failed, by class: temporary, permanent.",
 );
+pub(super) const TOKEN_REVOCATIONS: Family = family(
+    "attache_token_revocations_total",
+    Kind::Counter,
+    &["outcome"],
+    "Tokens of deactivated and deleted connectors that were to be revoked, by outcome: ok, rejected, malformed, timeout, unreachable.",
+);
 pub(super) const TOKEN_FALLBACKS: Family = family(
     "attache_token_fallbacks_total",
     Kind::Counter,
@@ -229,6 +235,7 @@ pub const FAMILIES: &[Family] = &[
     TOKEN_EXPIRY,
     TOKEN_FAILING,
     TOKEN_FALLBACKS,
+    TOKEN_REVOCATIONS,
     SHARED_TOKENS,
     CERTIFICATE_EXPIRY,
     UPSTREAM_CONNECTIONS,

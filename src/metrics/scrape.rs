@@ -166,6 +166,7 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     let mut failing = Rows::of(families::TOKEN_FAILING);
     let mut fallbacks = Rows::of(families::TOKEN_FALLBACKS);
     let mut shared = Rows::of(families::SHARED_TOKENS);
+    let mut revocations = Rows::of(families::TOKEN_REVOCATIONS);
     counters.tokens.read(|label, row| {
         for (outcome, count) in TOKEN_OUTCOMES.iter().zip(row.outcomes) {
             requests.number(&[label, outcome], count as f64);
@@ -185,9 +186,11 @@ fn tokens(counters: &Counters) -> Vec<MetricFamily> {
     for (outcome, count) in SHARED_OUTCOMES.iter().zip(&counters.tokens.shared) {
         shared.number(&[outcome], count.load(Ordering::Relaxed) as f64);
     }
-    [requests, expiry, failing, fallbacks, shared, took]
-        .map(Rows::done)
-        .into()
+    for (outcome, count) in TOKEN_OUTCOMES.iter().zip(&counters.tokens.revocations) {
+        revocations.number(&[outcome], count.load(Ordering::Relaxed) as f64);
+    }
+    let counted = [requests, expiry, failing, fallbacks, shared, revocations];
+    counted.into_iter().chain([took]).map(Rows::done).collect()
 }
 
 fn store(counters: &Counters) -> Vec<MetricFamily> {

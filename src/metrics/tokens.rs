@@ -82,6 +82,7 @@ pub(super) const SHARED_OUTCOMES: [&str; 5] =
 #[derive(Debug, Default)]
 pub struct TokenMetrics {
     pub(super) shared: [AtomicU64; SHARED_OUTCOMES.len()],
+    pub(super) revocations: [AtomicU64; TOKEN_OUTCOMES.len()],
     rows: Mutex<HashMap<Arc<str>, TokenRow>>,
     pub(super) took: Histogram,
 }
@@ -98,6 +99,11 @@ pub(super) struct TokenRow {
 }
 
 impl TokenMetrics {
+    /// Counts a token that was to be revoked. Its connector may be gone, so that none is named.
+    pub fn revocation(&self, outcome: TokenOutcome) {
+        self.revocations[outcome as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Counts a token request of the connector with this label.
     pub fn request(&self, connector: &str, outcome: TokenOutcome, took: Duration) {
         self.took.observe(took);

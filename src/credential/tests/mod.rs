@@ -25,6 +25,7 @@ mod keys;
 mod refresh_tokens;
 mod refusals;
 mod requests;
+mod revocations;
 mod server;
 mod sharing;
 mod shelf;

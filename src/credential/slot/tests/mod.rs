@@ -94,7 +94,14 @@ impl Bench {
             endpoint: url.origin().clone(),
             metrics: metrics.tokens(),
         };
-        let slot = TokenSlot::new(cache::any_key(), fetch, None, surroundings, report);
+        let revoke: Revoke = Box::new(|_| Box::pin(std::future::ready(())));
+        let slot = TokenSlot::new(
+            cache::any_key(),
+            (fetch, revoke),
+            None,
+            surroundings,
+            report,
+        );
         Self {
             slot: Arc::new(slot),
             turned,
