@@ -225,6 +225,8 @@ pub(super) enum Problem {
     ConnectorId(#[source] InvalidConnectorId),
     #[error("connector IDs are unique in the whole gateway; line {first} has the same")]
     DuplicateId { first: u64 },
+    #[error("each key is listed once; line {first} has the same")]
+    DuplicateKey { first: u64 },
     #[error("connector names are unique in their organization; line {first} has the same")]
     DuplicateName { first: u64 },
     /// The nested sentence begins with a verb: "must begin with https://".
@@ -246,7 +248,7 @@ pub(super) enum Problem {
 
     // Listeners.
     #[error(
-        "{0} is not a loopback address: set `trust_network: true` if everyone who can reach it may use every connector, or ask for client certificates with `tls.client_ca`"
+        "{0} is not a loopback address: set `trust_network: true` if everyone who can reach it may use every connector, ask for keys with `inbound.keys`, or for client certificates with `tls.client_ca`"
     )]
     OpenListen(std::net::SocketAddr),
     #[error("{0} is not a loopback address; `admin.tls` is required for it")]

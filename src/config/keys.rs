@@ -70,7 +70,7 @@ fn nearest(key: &str, known: &'static [&'static str]) -> (&'static str, usize) {
 }
 
 /// An unknown key may be a secret that slipped out of its place (`{ username: svc, hunter2 }`).
-/// Within `auth`, `tls` and `master_keys` only slips of the finger are shown, elsewhere what looks
+/// Within `auth`, `tls`, `keys` and `master_keys` only slips of the finger are shown, elsewhere what looks
 /// like a key.
 fn may_be_shown(key: &str, nearest: &str, distance: usize, path: &Path<'_>) -> bool {
     let like_a_key = key.len() <= KEY_BYTES_MAX
@@ -78,7 +78,7 @@ fn may_be_shown(key: &str, nearest: &str, distance: usize, path: &Path<'_>) -> b
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_' || byte == b'-');
     let slip = distance <= (nearest.len() / 3).max(1);
-    let among_secrets = ["auth", "tls", "master_keys"]
+    let among_secrets = ["auth", "tls", "keys", "master_keys"]
         .iter()
         .any(|key| path.is_within(key));
     like_a_key && (slip || !among_secrets)

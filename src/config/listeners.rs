@@ -164,6 +164,8 @@ pub(super) fn metrics<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Pa
 }
 
 const ANY_HOST: &str = "any Host is accepted, so a web page may reach this listener through a name of its own (DNS rebinding)";
+const KEYS_IN_THE_CLEAR: &str =
+    "flows send their keys in the clear to a listener that is not loopback; set `tls`";
 const TRUSTED_NETWORK: &str =
     "everyone who can reach a listener that is not loopback may use every connector";
 
@@ -185,15 +187,29 @@ pub(super) fn check_exposure<'d>(
         Some(tls) => tls.client_ca_pem.is_some(),
         None => root.optional("tls").is_some(),
     };
+    // Faulty keys are a fault of their own as well.
+    let asks_for_keys = !config.inbound_keys.is_empty() || keys_are_written(root);
     if let Some(address) = config.listen.iter().find(|address| is_open(address)) {
+        if asks_for_keys && config.tls.is_none() {
+            reader.warn(root.place("listen"), &path.key("listen"), KEYS_IN_THE_CLEAR);
+        }
         if trusted {
             let path = path.key("trust_network");
             reader.warn(root.place("trust_network"), &path, TRUSTED_NETWORK);
-        } else if !asks {
+        } else if !asks && !asks_for_keys {
             let problem = Problem::OpenListen(*address);
             reader.fault(root.place("listen"), &path.key("listen"), problem);
         }
     }
+}
+
+/// Whether the configuration lists keys, be they good or bad.
+fn keys_are_written(root: &Section<'_>) -> bool {
+    let Some(Content::Map(entries)) = root.optional("inbound").map(|node| &node.content) else {
+        return false;
+    };
+    let keys = entries.iter().find(|entry| entry.key == "keys");
+    keys.is_some_and(|keys| matches!(&keys.value.content, Content::List(keys) if !keys.is_empty()))
 }
 
 /// No two listeners can have one address; port 0 is a different one each time.

@@ -26,6 +26,7 @@ mod document;
 mod error;
 mod files;
 mod identity;
+mod inbound;
 mod json;
 mod keys;
 mod listeners;
@@ -45,6 +46,7 @@ mod units;
 
 pub use connectors::ConnectorDefaults;
 pub use error::{ConfigError, Fault, Faults};
+pub use inbound::InboundKey;
 pub use store::{InvalidMasterKey, MasterKey, Store, StoreUrl};
 
 /// The longest name, URL or other text that is no secret, in bytes.
@@ -82,6 +84,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// TLS for flows, if any.
     pub tls: Option<ServerTls>,
+    /// Keys that flow runtimes show; none means that nobody is asked for one.
+    pub inbound_keys: Arc<[InboundKey]>,
     /// The admin listener. Not reloadable.
     pub admin: Admin,
     /// The extra metrics listener and the bound on series.

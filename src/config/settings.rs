@@ -11,7 +11,7 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Part, Size, Span};
 use super::{
     AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth, bulkhead,
-    connectors, files, listeners, oauth, oidc, recovery, store,
+    connectors, files, inbound, listeners, oauth, oidc, recovery, store,
 };
 use crate::tls::client::check_anchors;
 
@@ -21,6 +21,7 @@ pub(super) const ROOT_KEYS: &[&str] = &[
     "hosts",
     "trust_network",
     "tls",
+    "inbound",
     "admin",
     "metrics",
     "logs",
@@ -41,6 +42,8 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     TIMEOUTS_KEYS,
     TOKENS_KEYS,
     listeners::TLS_KEYS,
+    inbound::INBOUND_KEYS,
+    inbound::KEY_KEYS,
     listeners::ADMIN_KEYS,
     oidc::OIDC_KEYS,
     listeners::METRICS_KEYS,
@@ -177,6 +180,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
         workers: workers(reader, &root, path),
         hosts: listeners::hosts(reader, &root, path),
         tls: listeners::tls(reader, &root, path),
+        inbound_keys: inbound::keys(reader, &root, path),
         admin: listeners::admin(reader, &root, path),
         metrics: listeners::metrics(reader, &root, path),
         logs: logs(reader, &root, path),

@@ -7,7 +7,6 @@ use http::{HeaderMap, Method, header, request};
 
 use super::error::Refusal;
 use super::fields::{Field, Fields};
-use super::principal::Principal;
 use super::resolve::{Addressed, Route};
 use super::rewrite::{self, Via};
 use super::upgrade;
@@ -79,19 +78,15 @@ pub(crate) fn check_codings(headers: &HeaderMap, fields: Fields) -> Result<(), R
     Ok(())
 }
 
-/// Decides whether `principal` may send `flow` along `route`.
+/// Decides whether `flow` may be sent along `route`.
 ///
-/// Whoever gets through the listener may use every active connector; lists of principals, methods
-/// and paths per connector come with inbound trust.
+/// Whoever is led to a connector may use it while it is active; lists of principals, methods and
+/// paths per connector come with inbound trust.
 pub(crate) fn authorize(
-    principal: Principal,
     route: Route,
     (flow, fields): (&request::Parts, Fields),
     via: &Via,
 ) -> Result<Permit, Refusal> {
-    match principal {
-        Principal::Network | Principal::Certificate => {}
-    }
     if !route.entry.connector.enabled {
         return Err(Refusal::ConnectorInactive);
     }

@@ -18,6 +18,7 @@ use super::error::Refusal;
 use super::fields::Fields;
 use super::outbound::Outbound;
 use super::principal::Principal;
+use super::resolve::Route;
 use super::rewrite::{self, Injected, Via};
 use super::{resolve, scrub};
 use crate::credential::Credential;
@@ -59,7 +60,7 @@ impl Doors {
         flow: &request::Parts,
         snapshot: &Snapshot,
     ) -> Result<impl Sized, Refusal> {
-        resolve::resolve(flow, Fields::of(&flow.headers), &self.caller, snapshot)
+        self.route(flow, snapshot)
     }
 
     /// Finds the route of `flow` and permits it.
@@ -69,8 +70,13 @@ impl Doors {
     /// The [`Refusal`] of one that has no route or may not take it.
     pub fn permit(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Permitted, Refusal> {
         let fields = Fields::of(&flow.headers);
-        let route = resolve::resolve(flow, fields, &self.caller, snapshot)?;
-        authorize::authorize(Principal::Network, route, (flow, fields), &self.via).map(Permitted)
+        let route = self.route(flow, snapshot)?;
+        authorize::authorize(route, (flow, fields), &self.via).map(Permitted)
+    }
+
+    fn route(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Route, Refusal> {
+        let flow = (flow, Fields::of(&flow.headers));
+        resolve::resolve(flow, &self.caller, Principal::Network, snapshot)
     }
 
     /// Builds the head that the origin receives.

@@ -33,6 +33,9 @@ pub enum Refusal {
     /// Inbound authentication is on and the caller has none.
     #[error("the caller showed no client certificate")]
     CallerUnknown,
+    /// Keys are asked for, and this caller showed none that is ours.
+    #[error("the caller showed no key, or none that is listed")]
+    KeyUnknown,
     /// The connector is switched off.
     #[error("the connector is inactive")]
     ConnectorInactive,
@@ -132,7 +135,7 @@ impl Refusal {
             Self::BadRequest(_) | Self::BadBody => Reason::BadRequest,
             Self::BadPath(_) => Reason::BadPath,
             Self::BadHost(_) => Reason::BadHost,
-            Self::CallerUnknown => Reason::CallerUnknown,
+            Self::CallerUnknown | Self::KeyUnknown => Reason::CallerUnknown,
             Self::ConnectorInactive => Reason::ConnectorInactive,
             Self::NoSuchConnector => Reason::NoSuchConnector,
             Self::Method => Reason::Method,
@@ -181,6 +184,7 @@ impl Refusal {
             | Self::BadPath(_)
             | Self::BadHost(_)
             | Self::CallerUnknown
+            | Self::KeyUnknown
             | Self::ConnectorInactive
             | Self::NoSuchConnector
             | Self::Method
@@ -239,6 +243,7 @@ impl Refusal {
             | Self::BadPath(_)
             | Self::BadHost(_)
             | Self::CallerUnknown
+            | Self::KeyUnknown
             | Self::ConnectorInactive
             | Self::NoSuchConnector
             | Self::Method
@@ -274,6 +279,7 @@ impl Refusal {
             Self::BadRequest(what) | Self::BadPath(what) | Self::BadHost(what) => what,
             Self::BadBody => "The request's body is malformed or ended early.",
             Self::CallerUnknown => "This gateway asks callers for a client certificate.",
+            Self::KeyUnknown => "This gateway asks callers for a key: Authorization: Bearer.",
             Self::ConnectorInactive => "An administrator has switched this connector off.",
             Self::NoSuchConnector => "There is no connector with this ID.",
             Self::Method => "CONNECT and TRACE are not carried.",

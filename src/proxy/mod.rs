@@ -180,13 +180,13 @@ async fn carry(
         let snapshot = plane.directory.current();
         let settings = &snapshot.settings;
         observation.wanted(settings.access, &flow);
-        let principal = principal::identify(caller, settings)?;
+        let principal = principal::identify(caller, &flow.headers, settings)?;
         authorize::check_method(&flow.method)?;
         authorize::check_codings(&flow.headers, fields)?;
         admit::check_fields(&flow.headers, &settings.limits)?;
-        let route = resolve::resolve(&flow, fields, caller, &snapshot)?;
+        let route = resolve::resolve((&flow, fields), caller, principal, &snapshot)?;
         observation.resolved(&route.entry);
-        let permit = authorize::authorize(principal, route, (&flow, fields), &plane.via)?;
+        let permit = authorize::authorize(route, (&flow, fields), &plane.via)?;
         if rewrite::is_last_hop(&flow) {
             return Ok(None);
         }

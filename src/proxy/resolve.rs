@@ -14,6 +14,7 @@ use http::{HeaderMap, Uri, Version, request};
 use super::caller::Caller;
 use super::error::Refusal;
 use super::fields::{Field, Fields};
+use super::principal::Principal;
 use super::rewrite::CONNECTOR_ID;
 use crate::config::Hosts;
 use crate::connector::{ConnectorId, join};
@@ -36,18 +37,21 @@ pub(crate) enum Addressed {
     ByField,
 }
 
-/// Finds the route of `flow` in `snapshot`.
+/// Finds the route of `flow` in `snapshot`, for `principal`: another organization's connector does
+/// not exist.
 pub(crate) fn resolve(
-    flow: &request::Parts,
-    fields: Fields,
+    (flow, fields): (&request::Parts, Fields),
     caller: &Caller,
+    principal: Principal<'_>,
     snapshot: &Snapshot,
 ) -> Result<Route, Refusal> {
     check_host(flow, caller, &snapshot.settings.hosts)?;
     let target = flow.uri.path_and_query().map_or("/", PathAndQuery::as_str);
     let (id, rest, addressed) = address(target, &flow.headers, fields)?;
     check_path(rest.split_once('?').map_or(rest, |(path, _)| path))?;
-    let entry = snapshot.entry(id).ok_or(Refusal::NoSuchConnector)?;
+    let entry = snapshot.entry(id);
+    let entry = entry.filter(|entry| principal.reaches(&entry.connector.organization));
+    let entry = entry.ok_or(Refusal::NoSuchConnector)?;
     let joined = join(entry.upstream.resource.base_path(), rest);
     let target = PathAndQuery::try_from(joined)
         .map_err(|_| Refusal::BadPath("The path holds characters that no path may hold."))?;

@@ -33,6 +33,8 @@ const PROBLEM_JSON: HeaderValue = HeaderValue::from_static("application/problem+
 
 const CARRIED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// RFC 6750 §3.
+const KEY_CHALLENGE: HeaderValue = HeaderValue::from_static("Bearer realm=\"attache\"");
 const CERTIFICATE_CHALLENGE: HeaderValue = HeaderValue::from_static("Client-Certificate");
 
 /// An answer, and what it takes to relay it.
@@ -163,6 +165,14 @@ pub(crate) fn problem_text(
     serde_json::to_vec(&problem).unwrap_or_default()
 }
 
+/// RFC 9110 §15.5.2 wants one. Certificates have no registered scheme (§11.6.1).
+fn challenge(refusal: &Refusal) -> HeaderValue {
+    match matches!(refusal, Refusal::KeyUnknown) {
+        true => KEY_CHALLENGE,
+        false => CERTIFICATE_CHALLENGE,
+    }
+}
+
 /// Says why a request was not carried.
 pub(crate) fn refuse(refusal: &Refusal, observation: Box<Observation>) -> Response<Relay> {
     let row = refusal.reason().row();
@@ -189,8 +199,7 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Box<Observation>) -> Respon
         headers.insert(header::ALLOW, CARRIED_METHODS);
     }
     if reason == Reason::CallerUnknown {
-        // RFC 9110 §15.5.2 wants a challenge; certificates have no registered scheme (§11.6.1).
-        headers.insert(header::WWW_AUTHENTICATE, CERTIFICATE_CHALLENGE);
+        headers.insert(header::WWW_AUTHENTICATE, challenge(refusal));
     }
     if let Some(after) = refusal.retry_after() {
         // RFC 9110 §10.2.3 knows whole seconds.

@@ -41,6 +41,7 @@ mod heads;
 mod hosts;
 mod idle_clients;
 mod inbound;
+mod inbound_keys;
 mod instructions;
 mod life;
 mod load_tool;

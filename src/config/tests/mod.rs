@@ -16,6 +16,7 @@ use super::{Config, ConfigError, load};
 mod auth;
 mod canary;
 mod connectors;
+mod inbound;
 mod reference;
 mod secrets;
 mod settings;

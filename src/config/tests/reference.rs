@@ -6,7 +6,8 @@ use super::{read, read_in, write_pair};
 use crate::config::document::{Content, Document, Node};
 use crate::config::units::{Bounded, Quantity};
 use crate::config::{
-    assertion, auth, bulkhead, connectors, files, listeners, oauth, oidc, recovery, settings,
+    assertion, auth, bulkhead, connectors, files, inbound, listeners, oauth, oidc, recovery,
+    settings,
 };
 
 const REFERENCE: &str = include_str!("../../../config/reference.yaml");
@@ -89,6 +90,7 @@ fn every_known_key_is_in_it() {
     let oauth2: &[&str] = &["connectors", "auth", "oauth2"];
     let sections: &[(&[&str], &[&str])] = &[
         (&[], settings::ROOT_KEYS),
+        (&["inbound"], inbound::INBOUND_KEYS),
         (&["admin"], listeners::ADMIN_KEYS),
         (&["metrics"], listeners::METRICS_KEYS),
         (&["logs"], settings::LOGS_KEYS),
@@ -136,6 +138,12 @@ fn every_known_key_is_in_it() {
             REFERENCE.contains(&format!("  #   {key}: ")),
             "admin.oidc.{key}"
         );
+    }
+    // There is no key by default: what one says stands in a comment.
+    for key in inbound::KEY_KEYS {
+        let said = ["#     - ", "#       "].map(|before| format!("{before}{key}: "));
+        let said = said.iter().any(|line| REFERENCE.contains(line));
+        assert!(said, "inbound.keys.{key}");
     }
     for scheme in auth::AUTH_KEYS {
         let shown = value(document.root(), &["connectors", "auth", scheme]).is_some();
