@@ -13,7 +13,8 @@
 //! [`Feed::open`] reads the store once, before a flow is let in, or its snapshot where the store
 //! cannot be used. [`Follower::follow`] then waits until the store tells of a change, until
 //! `store.poll` has passed since it was asked last, or until another configuration wants all of it
-//! read again. `read` makes connectors, `ledger` publishes them and remembers what could not be.
+//! read again. `read` makes connectors, `ledger` publishes them and remembers what could not be,
+//! `keeper` keeps the snapshot.
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,7 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
-use crate::clock::in_real_time;
+use crate::clock::{in_real_time, rfc3339};
 use crate::config::{self, Config, ConnectorDefaults};
 use crate::connector::Connector;
 use crate::control::publisher::PublishError;
@@ -32,6 +33,7 @@ use crate::control::store::{Changes, OpenError, Store, StoreError};
 use crate::directory::PoolId;
 use crate::logging;
 
+mod keeper;
 mod ledger;
 mod read;
 mod report;
@@ -39,6 +41,7 @@ mod report;
 pub use ledger::Desk;
 pub use report::{BrokenReport, OutageReport, ServedFrom, StoreReport};
 
+use keeper::Keeper;
 use ledger::{Extent, Ledger};
 
 /// The longest that [`Feed::reached`] waits: within this time every replica follows.
@@ -69,6 +72,7 @@ pub struct Follower {
     feed: Feed,
     store: Store,
     desk: Desk,
+    keeper: Keeper,
     poll: Duration,
     /// Attempts in a row that failed.
     failures: u32,
@@ -111,15 +115,22 @@ impl Feed {
             feed: feed.clone(),
             store,
             desk,
+            keeper: Keeper::new(settings),
             poll: settings.poll,
             failures: 0,
             next_look: now,
             next_tidy: now + TIDY_EVERY,
         };
         // Nothing was published before that would have to be let go of.
-        let looked = follower.look().await;
-        if let Looked::Failed(Some(StoreError::Refused { source })) = looked {
-            return Err(FeedError::Store(source));
+        match follower.look().await {
+            Looked::Published { revision, .. } => {
+                feed.0.reached.send_replace(revision);
+            }
+            Looked::Failed(Some(StoreError::Refused { source })) => {
+                return Err(FeedError::Store(source));
+            }
+            Looked::Failed(_) => follower.recall().await,
+            Looked::Nothing => {}
         }
         match feed.ledger().clash() {
             None => Ok((feed.clone(), follower)),
@@ -172,8 +183,12 @@ impl Follower {
                 retire(retired);
                 self.feed.0.reached.send_replace(revision);
             }
+            if self.failures > 0 {
+                continue;
+            }
+            self.keeper.keep(&self.store, &self.desk.clock).await;
             let now = self.desk.clock.monotonic();
-            if now >= self.next_tidy && self.failures == 0 {
+            if now >= self.next_tidy {
                 self.next_tidy = now + TIDY_EVERY;
                 self.tidy().await;
             }
@@ -184,10 +199,13 @@ impl Follower {
     /// failure that is told by time alone: what cannot be read is told of again and again.
     async fn wait(&self) {
         let seen = self.feed.ledger().seen();
+        let is_well = self.failures == 0;
+        let due = self.keeper.due().filter(|_| is_well);
+        let time = due.map_or(self.next_look, |due| due.min(self.next_look));
         tokio::select! {
-            () = self.store.changed(seen), if self.failures == 0 => {}
-            () = self.feed.0.asked.notified(), if self.failures == 0 => {}
-            () = self.desk.clock.sleep_until(self.next_look) => {}
+            () = self.store.changed(seen), if is_well => {}
+            () = self.feed.0.asked.notified(), if is_well => {}
+            () = self.desk.clock.sleep_until(time) => {}
         }
     }
 
@@ -205,7 +223,7 @@ impl Follower {
                 } else {
                     Extent::Changed
                 };
-                self.publish(changes, extent).await
+                self.publish(changes, (extent, ServedFrom::Store)).await
             }
             Err(error) => {
                 self.feed.ledger().missed(&error);
@@ -219,11 +237,29 @@ impl Follower {
             self.next_look = now + pause.min(PAUSE_MAX.max(self.poll));
             self.failures += 1;
         } else {
+            if let Looked::Published { .. } = looked {
+                self.keeper.want(now);
+            }
             self.feed.ledger().found();
             self.next_look = now + self.poll;
             self.failures = 0;
         }
         looked
+    }
+
+    /// Publishes what the store held when it was last copied, until it is there again.
+    async fn recall(&mut self) {
+        let Some(snapshot) = self.keeper.read(&self.store).await else {
+            tracing::error!(
+                "there is no snapshot of the store: none of its connectors is served, and the \
+                 gateway is not ready until the store can be used"
+            );
+            return;
+        };
+        let at = snapshot.taken_at;
+        tracing::warn!(snapshot_of = %rfc3339(at), "the store's connectors are served from its snapshot");
+        let from = ServedFrom::Snapshot { at };
+        self.publish(snapshot.changes, (Extent::Whole, from)).await;
     }
 
     /// What changed since `seen`, if anything did; everything where it is wanted again.
@@ -238,12 +274,11 @@ impl Follower {
     }
 
     /// Publishes `changes` on a thread where that may take its time.
-    async fn publish(&self, changes: Changes, extent: Extent) -> Looked {
+    async fn publish(&self, changes: Changes, what: (Extent, ServedFrom)) -> Looked {
         let feed = self.feed.clone();
         let publishing = spawn_blocking(move || {
             let defaults = feed.0.defaults.load_full();
-            let from = ServedFrom::Store;
-            let retired = feed.ledger().take(&changes, (extent, from), &defaults);
+            let retired = feed.ledger().take(&changes, what, &defaults);
             Looked::Published {
                 retired,
                 revision: changes.revision,

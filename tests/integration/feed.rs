@@ -12,6 +12,7 @@ use crate::support::client::{Answered, Client};
 use crate::support::connector::{connector, connectors};
 use crate::support::gateway::{Running, get};
 use crate::support::origin::{Origin, Setup, held, scripted};
+use crate::support::postgres::Postgres;
 use crate::support::stage::Stage;
 use crate::support::store_room::{StoreRoom, basic, open, with_token};
 use crate::support::tls::Protocols;
@@ -19,6 +20,14 @@ use crate::support::within;
 
 /// How soon a change of the store has to be acted on.
 const SOON: Duration = Duration::from_secs(1);
+
+/// A store on either engine.
+async fn rooms(stage: &Stage, server: &Postgres) -> [StoreRoom; 2] {
+    [
+        StoreRoom::sqlite(stage).await,
+        StoreRoom::postgres(stage, server).await,
+    ]
+}
 
 /// Waits until GET `target` is answered with `status`, and says how long that took.
 async fn until(gateway: &Running, target: &str, status: u16) -> Duration {
@@ -45,10 +54,10 @@ async fn until_at(gateway: &Running, revision: u64) {
 }
 
 #[tokio::test]
-async fn a_change_of_the_store_acts_on_flows_within_a_second() {
-    let stage = Stage::new();
+async fn a_change_of_the_store_acts_on_flows_within_a_second_on_either_engine() {
+    let (stage, server) = (Stage::new(), Postgres::shared());
     let origin = Origin::plain(&stage.server()).await;
-    for room in [StoreRoom::sqlite(&stage).await] {
+    for room in rooms(&stage, &server).await {
         room.create("first", open(&origin.url("/"))).await;
         let gateway = Running::start(&stage, &room.yaml("")).await;
         assert_eq!(gateway.get("/first/x").await.status, 200);

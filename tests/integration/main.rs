@@ -65,6 +65,7 @@ mod server_sent_events;
 mod size_limits;
 mod slow_clients;
 mod stand_ins;
+mod store_away;
 mod store;
 mod streaming;
 mod time_limits;

@@ -10,6 +10,7 @@ use attache::control::store::{Change, ConnectorRecord, OrganizationRecord, Phase
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::postgres::Postgres;
 use super::stage::Stage;
 
 /// The file of the master key, in the stage's directory.
@@ -26,6 +27,11 @@ impl StoreRoom {
     /// An SQLite file in the stage's directory.
     pub(crate) async fn sqlite(stage: &Stage) -> Self {
         Self::at(stage, "sqlite:attache.db", "").await
+    }
+
+    /// A database of `server`.
+    pub(crate) async fn postgres(stage: &Stage, server: &Postgres) -> Self {
+        Self::at(stage, &server.database().await, "").await
     }
 
     /// The same, with more keys of `store`, in YAML's flow style.
