@@ -283,6 +283,14 @@ fn resource_domain<'d>(
 
 const PROBE_FORM: &str =
     "a request path as flows send it, which begins with / or ?, and a query if need be";
+const PROBE_STRAIGHT: &str = "a path without encoded dots, slashes, backslashes and percent signs, which a server may read as a way out";
+
+/// Whether a server that decodes `path`, as often as it likes, may find another one in it.
+fn is_winding(path: &str) -> bool {
+    let path = path.split('?').next().unwrap_or(path).to_ascii_lowercase();
+    let mut encoded = ["%2e", "%2f", "%5c", "%25"].into_iter();
+    path.contains('\\') || encoded.any(|byte| path.contains(byte))
+}
 
 /// The outer `None` stands for a fault.
 fn probe<'d>(
@@ -299,6 +307,10 @@ fn probe<'d>(
     let path = path.key("probe");
     if !text.starts_with(['/', '?']) {
         reader.fault(at, &path, Problem::MustBe(PROBE_FORM));
+        return None;
+    }
+    if is_winding(text) {
+        reader.fault(at, &path, Problem::MustBe(PROBE_STRAIGHT));
         return None;
     }
     let read = domain?.below(text);
