@@ -101,6 +101,13 @@ impl ConnectorId {
     }
 }
 
+/// A UUID as text (RFC 9562 §4) is an ID.
+impl From<uuid::Uuid> for ConnectorId {
+    fn from(uuid: uuid::Uuid) -> Self {
+        Self(uuid.hyphenated().to_string().into())
+    }
+}
+
 /// Lets a map keyed by IDs be searched with the text of a request, without a copy.
 impl std::borrow::Borrow<str> for ConnectorId {
     fn borrow(&self) -> &str {

@@ -52,6 +52,7 @@ mod pools;
 mod protocols;
 mod rate_limits;
 mod refusals;
+mod registry;
 mod reload;
 mod reload_settings;
 mod replay;

@@ -6,14 +6,9 @@
 //! another error's text. What belongs to another organization is [`Refused::NotFound`], in the same
 //! words as what was never there.
 
-/// What is wrong with one key of what an administrator sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FieldFault {
-    /// A JSON pointer (RFC 6901) to it.
-    pub field: String,
-    /// What is wrong; never its value.
-    pub detail: String,
-}
+use crate::config::stored::FieldFault;
+use crate::control::store::StoreError;
+use crate::control::validate::Report;
 
 /// Why nothing was done. Its `Display` is the text for administrators.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +22,9 @@ pub enum Refused {
     /// What they sent is not well-formed.
     #[error("some fields are not as they must be")]
     Invalid(Vec<FieldFault>),
+    /// A leg of its way failed.
+    #[error("the connector was tried and a leg of its way failed; nothing was saved")]
+    ValidationFailed(Box<Report>),
     /// Another connector of the organization has the name.
     #[error("another connector of this organization has that name")]
     NameTaken,
@@ -71,9 +69,15 @@ pub enum Refused {
         /// Its revision now.
         current: u64,
     },
+    /// The same request was answered while this one was worked on.
+    #[error("a request with the same Idempotency-Key was answered meanwhile; send it again")]
+    InProgress,
     /// As many connectors are being validated as may be at once.
     #[error("too many connectors are being validated; try again shortly")]
     Busy,
+    /// The store cannot be used.
+    #[error("the store cannot be used at the moment")]
+    Unavailable(#[from] StoreError),
 }
 
 impl Refused {
@@ -83,19 +87,20 @@ impl Refused {
             Self::Forbidden => "forbidden",
             Self::NotFound => "not-found",
             Self::Invalid(_) => "invalid",
+            Self::ValidationFailed(_) => "validation-failed",
             Self::NameTaken => "name-taken",
             Self::IdTaken => "id-taken",
             Self::LimitReached { .. } => "limit-reached",
             Self::Active => "connector-active",
             Self::Inactive => "connector-inactive",
-            Self::Deleted => "connector-deleted",
             Self::NotDeleted => "not-deleted",
-            Self::Gone => "gone",
+            Self::Deleted | Self::Gone => "gone",
             Self::ReadOnly => "read-only",
-            Self::NothingStaged => "nothing-staged",
-            Self::NothingPrevious => "nothing-previous",
+            Self::NothingStaged | Self::NothingPrevious => "nothing-staged",
             Self::PreconditionFailed { .. } => "precondition-failed",
+            Self::InProgress => "in-progress",
             Self::Busy => "busy",
+            Self::Unavailable(_) => "store-unavailable",
         }
     }
 }

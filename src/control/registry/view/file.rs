@@ -22,6 +22,7 @@ pub(super) fn document(connector: &Connector) -> Value {
     let mut document = json!({
         "resource_domain": domain,
         "auth": auth(connector.kind.scheme()),
+        "probe": probe(connector),
         "ca_bundle": connector.ca_bundle.as_deref(),
         "cookies": match connector.cookies {
             Cookies::Drop => "drop",
@@ -42,6 +43,15 @@ pub(super) fn document(connector: &Connector) -> Value {
         keys.extend(bulkhead(&connector.bulkhead));
     }
     document
+}
+
+/// The path below the resource domain, whose base path the probe's URL begins with.
+fn probe(connector: &Connector) -> Option<String> {
+    let (domain, probe) = (connector.kind.resource_domain()?, connector.kind.probe()?);
+    let base = domain.base_path();
+    let base = base.strip_suffix('/').unwrap_or(base);
+    let target = probe.path_and_query();
+    target.strip_prefix(base).map(str::to_owned)
 }
 
 /// What stands where a secret belongs.
@@ -84,6 +94,11 @@ fn oauth2(oauth: &OAuth2) -> Value {
         }
     }
     put("token_url", json!(oauth.token_url.as_str()));
+    let revocation_url = oauth.revocation_url.as_ref();
+    put(
+        "revocation_url",
+        json!(revocation_url.map(|url| url.as_str())),
+    );
     put("client_id", json!(oauth.client_id));
     let authentication = &oauth.client_authentication;
     put("client_authentication", json!(authentication.name()));
