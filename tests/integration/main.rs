@@ -43,6 +43,7 @@ mod idle_clients;
 mod inbound;
 mod inbound_keys;
 mod instructions;
+mod keys;
 mod life;
 mod load_tool;
 mod observe;

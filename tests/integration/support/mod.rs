@@ -44,6 +44,7 @@ pub(crate) mod tape;
 mod tee;
 pub(crate) mod tls;
 pub(crate) mod token_room;
+pub(crate) mod vault;
 pub(crate) mod whole_run;
 pub(crate) mod wire;
 
