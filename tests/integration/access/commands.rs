@@ -100,61 +100,43 @@ async fn a_token_is_listed_and_revoked_while_a_gateway_has_the_store() {
 #[tokio::test]
 async fn what_cannot_be_done_is_said_in_a_sentence() {
     let stage = staged();
+    let full_admin = ["--name", "x", "--role", "full-admin"];
+    let with = |more: &[&'static str]| [&full_admin[..], more].concat();
     for (command, arguments, code, said) in [
         (
             "create-token",
-            &["--name", "x", "--role", "root"][..],
+            vec!["--name", "x", "--role", "root"],
             2,
             "a role is one of",
         ),
-        ("create-token", &["--role", "full-admin"], 2, "--name"),
+        ("create-token", vec!["--role", "full-admin"], 2, "--name"),
+        ("create-token", with(&["--expires", "5y"]), 2, "such as 90d"),
         (
             "create-token",
-            &["--name", "x", "--role", "full-admin", "--expires", "5y"],
-            2,
-            "such as 90d",
-        ),
-        (
-            "create-token",
-            &["--name", "x", "--role", "full-admin", "--expires", "367d"],
+            with(&["--expires", "367d"]),
             2,
             "366d at most",
         ),
         (
             "create-token",
-            &[
-                "--name",
-                "x",
-                "--role",
-                "full-admin",
-                "--gateway",
-                "--organization",
-                "acme",
-            ],
+            with(&["--gateway", "--organization", "acme"]),
             2,
             "cannot be used with",
         ),
         (
             "create-token",
-            &[
-                "--name",
-                "x",
-                "--role",
-                "full-admin",
-                "--organization",
-                "acme",
-            ],
+            with(&["--organization", "acme"]),
             1,
             "organization: there is no such organization",
         ),
         (
             "revoke-token",
-            &["nobody"],
+            vec!["nobody"],
             1,
             "there is no token of that ID",
         ),
     ] {
-        let ended = admin(&stage, command, arguments).await;
+        let ended = admin(&stage, command, &arguments).await;
         assert_eq!(ended.status.code(), Some(code), "{arguments:?} {ended:?}");
         assert!(
             ended.stderr.contains(said),
@@ -163,9 +145,15 @@ async fn what_cannot_be_done_is_said_in_a_sentence() {
         );
         assert_eq!(ended.stdout, "");
     }
+}
+
+#[tokio::test]
+async fn without_a_store_there_are_no_tokens() {
     let bare = Stage::new();
     bare.config_file("");
+
     let ended = admin(&bare, "list-tokens", &[]).await;
+
     assert_eq!(ended.status.code(), Some(2));
     assert!(ended.stderr.contains("`store` is null"), "{}", ended.stderr);
 }

@@ -18,10 +18,11 @@ async fn fail(office: &Office, address: &str, times: usize) {
 }
 
 fn waits(asked: Result<attache::control::access::Actor, Unauthenticated>) -> Duration {
-    match asked.unwrap_err() {
-        Unauthenticated::Throttled { retry_after } => retry_after,
-        other => panic!("{other:?}"),
-    }
+    let refused = asked.unwrap_err();
+    let Unauthenticated::Throttled { retry_after } = refused else {
+        panic!("{refused:?}");
+    };
+    retry_after
 }
 
 #[tokio::test]

@@ -30,15 +30,12 @@ struct Key {
 
 impl Key {
     fn new(algorithm: Algorithm, kid: &'static str) -> Self {
-        let private = match algorithm {
-            Algorithm::ES256 => {
-                let pem = Leaf::client("signer").self_signed().key_pem;
-                EncodingKey::from_ec_pem(pem.as_bytes())
-            }
-            _ => {
-                let pem = Leaf::client("signer").rsa().self_signed().key_pem;
-                EncodingKey::from_rsa_pem(pem.as_bytes())
-            }
+        let private = if algorithm == Algorithm::ES256 {
+            let pem = Leaf::client("signer").self_signed().key_pem;
+            EncodingKey::from_ec_pem(pem.as_bytes())
+        } else {
+            let pem = Leaf::client("signer").rsa().self_signed().key_pem;
+            EncodingKey::from_rsa_pem(pem.as_bytes())
         };
         Self {
             algorithm,

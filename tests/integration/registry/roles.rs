@@ -81,14 +81,9 @@ impl Operation {
         let (registry, id) = (&room.registry, &subject.id);
         match self {
             Self::List => {
-                let page = Page {
-                    after: None,
-                    limit: 10,
-                };
-                registry
-                    .list(actor, &Filter::default(), page)
-                    .await
-                    .map(drop)
+                let (all, limit) = (Filter::default(), 10);
+                let page = Page { after: None, limit };
+                registry.list(actor, &all, page).await.map(drop)
             }
             Self::Read => registry.read(actor, id).await.map(drop),
             Self::Create => {
