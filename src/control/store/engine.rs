@@ -236,7 +236,7 @@ fn after<T>(answer: &Result<T, Cause>, before: SessionPhase) -> SessionPhase {
         Ok(_) => true,
         // The database has answered, if only with an error.
         Err(Cause::Database(error)) => error.as_database_error().is_some(),
-        Err(Cause::TimedOut | Cause::Queued | Cause::ShortRow) => false,
+        Err(Cause::TimedOut | Cause::Queued | Cause::ShortRow | Cause::Lost) => false,
     };
     if complete {
         before

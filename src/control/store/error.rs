@@ -137,6 +137,8 @@ pub(super) enum Cause {
     Queued,
     #[error("a row is shorter than its description")]
     ShortRow,
+    #[error("the connection was lost")]
+    Lost,
 }
 
 impl fmt::Display for Trouble {
@@ -171,7 +173,7 @@ impl From<Cause> for StoreError {
     fn from(cause: Cause) -> Self {
         let verdict = match &cause {
             Cause::Database(error) => judge(error),
-            Cause::TimedOut | Cause::Queued | Cause::ShortRow => Verdict::Unavailable,
+            Cause::TimedOut | Cause::Queued | Cause::ShortRow | Cause::Lost => Verdict::Unavailable,
         };
         let source = Trouble(cause);
         match verdict {

@@ -199,6 +199,7 @@ impl Listener {
                 .idle_timeout(None)
                 .connect_lazy_with(PgConnectOptions::clone(&pool.connect_options()));
             let mut listener = PgListener::connect_with(&own).await?;
+            listener.eager_reconnect(false);
             listener.listen(channel).await?;
             Ok(Some(Self(listener)))
         })
@@ -209,10 +210,10 @@ impl Listener {
     ///
     /// Cancel-safe.
     pub(in super::super) async fn heard(&mut self) -> Result<String, Cause> {
-        loop {
-            if let Some(notification) = self.0.try_recv().await? {
-                return Ok(notification.payload().to_owned());
-            }
+        // It would connect again by itself, and nobody would ask what was told meanwhile.
+        match self.0.try_recv().await? {
+            Some(notification) => Ok(notification.payload().to_owned()),
+            None => Err(Cause::Lost),
         }
     }
 }
