@@ -34,7 +34,7 @@ mod fixed;
 mod reports;
 mod sockets;
 
-use administration::Administration;
+use administration::{Administration, Office};
 use doors::{admin_door, show_all};
 use fixed::Fixed;
 use sockets::{Addresses, Sockets};
@@ -75,6 +75,7 @@ pub struct Gateway {
     publisher: Arc<Publisher>,
     /// Where a store is configured.
     feed: Option<Feed>,
+    office: Option<Office>,
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     fixed: Fixed,
@@ -106,6 +107,9 @@ pub enum StartError {
     /// The admin listener's certificate or key.
     #[error("admin.tls cannot be used")]
     Tls(#[source] TlsError),
+    /// What connectors are tried with, or whom administrators' tokens come from.
+    #[error("a trust anchor cannot be used")]
+    Trust(#[source] TlsError),
     /// The store is not to be used as it is, or holds what contradicts the configuration.
     #[error("the store's connectors cannot be served")]
     Store(#[from] FeedError),
@@ -149,7 +153,7 @@ impl Gateway {
         let administration = Administration::new(&config, &clock, &control_runtime)?;
         let dialer = dialer(environment.lookup, &clock, &tokens, &metrics);
         let credentials = Credentials::new(
-            tokens,
+            tokens.clone(),
             dialer.clone(),
             clock.clone(),
             metrics.tokens(),
@@ -164,9 +168,10 @@ impl Gateway {
             clock: clock.clone(),
         };
         desk.health.published(config.connectors.len());
-        let read = administration.as_ref();
-        let read = read.map(|store| store.read(&config, desk.clone(), &control_runtime));
-        let (feed, follower) = read.transpose()?.unzip();
+        let read = |store: &Administration| store.read(&config, desk.clone(), &control_runtime);
+        let (feed, follower) = administration.as_ref().map(read).transpose()?.unzip();
+        let kept = administration.as_ref().zip(feed.clone());
+        let (office, api) = administration::open(kept, &config, (&desk, &dialer, &tokens))?;
         let parts = Parts {
             directory: Arc::clone(desk.publisher.directory()),
             dialer,
@@ -179,7 +184,7 @@ impl Gateway {
         if let Some(follower) = follower {
             administration::follow(follower, &data_plane, &control_runtime);
         }
-        let control = control(&desk, administration::api(administration.as_ref()));
+        let control = control(&desk, api);
         let listeners = ((sockets.admin, admin_door), sockets.metrics);
         let stop_control = show_all(listeners, &control, &control_runtime);
         desk.health.started();
@@ -187,6 +192,7 @@ impl Gateway {
             data_plane,
             publisher: desk.publisher,
             feed,
+            office,
             health: desk.health,
             metrics,
             fixed: Fixed::of(&config),
@@ -254,6 +260,9 @@ impl Gateway {
         self.health.published(published);
         if let Some(feed) = &self.feed {
             feed.configured(&next);
+        }
+        if let Some(office) = &self.office {
+            office.configured(&next);
         }
         Ok(())
     }

@@ -47,7 +47,12 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_)
-            | Self::Start(StartError::Publish(_) | StartError::Tls(_) | StartError::Store(_)) => 2,
+            | Self::Start(
+                StartError::Publish(_)
+                | StartError::Tls(_)
+                | StartError::Trust(_)
+                | StartError::Store(_),
+            ) => 2,
             Self::Start(StartError::Bind { .. } | StartError::System(_))
             | Self::Logging(_)
             | Self::System(_)

@@ -303,3 +303,8 @@ pub struct Tokens {
     /// Token slots kept.
     pub entries_max: u64,
 }
+
+/// Reads a duration as an operator writes it: `1500ms`, `30s`, `10m`, `2h`.
+pub fn read_duration(text: &str) -> Option<Duration> {
+    <units::Span as units::Quantity>::parse(text).map(units::Span::duration)
+}

@@ -18,7 +18,6 @@ mod listener;
 mod problem;
 mod routes;
 pub mod access;
-#[allow(dead_code, reason = "the endpoints that use all of it follow")]
 pub mod api;
 pub mod feed;
 pub mod publisher;

@@ -8,14 +8,19 @@
 
 use std::sync::Arc;
 
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use super::StartError;
 use crate::clock::Clock;
 use crate::config::{self, Config};
-use crate::control::api::Api;
+use crate::control::access::{self, Authentication, Provider};
+use crate::control::api::{Api, Parts};
 use crate::control::feed::{Desk, Feed, FeedError, Follower};
+use crate::control::registry::{Registry, Rules};
 use crate::control::store::Store;
+use crate::control::validate::Validator;
+use crate::dial::Dialer;
+use crate::logging::with_sources;
 use crate::proxy::DataPlane;
 
 /// The store, and what is read of it.
@@ -56,9 +61,61 @@ impl Administration {
     }
 }
 
-/// Where administrators manage connectors.
-pub(super) fn api(_administration: Option<&Administration>) -> Api {
-    Api::without_store()
+/// What of the API a reload changes.
+#[derive(Debug)]
+pub(super) struct Office {
+    registry: Registry,
+    validator: Validator,
+}
+
+/// Where administrators manage connectors: over what `administration` keeps and `feed` publishes, or
+/// where there is neither, nowhere. Tokens that are tried are requested on `tokens`.
+pub(super) fn open(
+    from: Option<(&Administration, Feed)>,
+    config: &Config,
+    (desk, dialer, tokens): (&Desk, &Dialer, &Handle),
+) -> Result<(Option<Office>, Api), StartError> {
+    let Some((administration, feed)) = from else {
+        return Ok((None, Api::without_store()));
+    };
+    let (store, clock) = (administration.store.clone(), desk.clock.clone());
+    let validator = Validator::new(config, dialer.clone(), clock.clone(), tokens.clone());
+    let validator = validator.map_err(StartError::Trust)?;
+    let rules = Rules {
+        connectors_max: administration.settings.connectors_max.clone(),
+        deleted_kept: administration.settings.deleted_kept,
+    };
+    let walks = validator.clone();
+    let registry = Registry::new(store.clone(), feed, walks, (config, rules), clock.clone());
+    let oidc = config.admin.oidc.as_ref();
+    let provider =
+        oidc.map(|oidc| Provider::new(oidc, &config.trust, dialer.clone(), clock.clone()));
+    let provider = provider.transpose().map_err(StartError::Trust)?;
+    let api = Api::new(Parts {
+        authentication: Authentication::new(store.clone(), provider, clock.clone()),
+        administration: access::Administration::new(store.clone(), clock.clone()),
+        metrics: Arc::clone(&desk.metrics),
+        registry: registry.clone(),
+        store,
+        clock,
+    });
+    let office = Office {
+        registry,
+        validator,
+    };
+    Ok((Some(office), api))
+}
+
+impl Office {
+    /// Judges by `config` from now on.
+    pub(super) fn configured(&self, config: &Config) {
+        self.registry.configured(config);
+        if let Err(error) = self.validator.update(config) {
+            // What was published trusts the same bundles, so that this was refused before.
+            let error = with_sources(&error);
+            tracing::error!(error, "connectors are tried as before the reload");
+        }
+    }
 }
 
 /// Publishes from now on what changes in the store.

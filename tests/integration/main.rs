@@ -12,6 +12,7 @@ mod access_log;
 mod addressing;
 mod answer_heads;
 mod answers;
+mod api;
 mod bad_origins;
 mod bench_origin;
 mod bench_report;

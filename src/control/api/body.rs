@@ -255,10 +255,14 @@ impl Fields {
 
     /// Notes what is wrong with `name`.
     pub(super) fn fault(&mut self, name: &str, detail: impl Into<String>) {
-        self.errors.push(FieldError {
-            field: format!("/{}", name.replace('~', "~0").replace('/', "~1")),
-            detail: detail.into(),
-        });
+        let field = format!("/{}", name.replace('~', "~0").replace('/', "~1"));
+        self.fault_at(field, detail);
+    }
+
+    /// Notes what is wrong at `field`, a JSON pointer.
+    pub(super) fn fault_at(&mut self, field: String, detail: impl Into<String>) {
+        let detail = detail.into();
+        self.errors.push(FieldError { field, detail });
     }
 
     /// Ends the reading: nothing may be left over.

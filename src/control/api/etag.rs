@@ -37,30 +37,50 @@ enum Strength {
 
 /// `If-Match`, which a change must have.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct IfMatch(pub(super) Tags);
+pub(super) struct IfMatch(Option<Vec<u64>>);
 
 /// `If-None-Match`, which a read may have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct IfNoneMatch(Option<Tags>);
 
 impl IfMatch {
-    /// Whether a change of what has `revision` may go on; strong comparison (§13.1.1).
+    /// The revisions that it names: none for `*`. A weak tag never matches (§13.1.1), and one that
+    /// is not of our making is nobody's.
+    pub(super) fn revisions(&self) -> Option<&[u64]> {
+        self.0.as_deref()
+    }
+
+    /// Whether a change of what has `revision` may go on.
     ///
     /// # Errors
     ///
     /// `precondition-failed`.
     pub(super) fn check(&self, revision: u64) -> Result<(), Problem> {
-        let own = revision.to_string();
-        let named = match &self.0 {
-            Tags::Any => true,
-            Tags::Listed(tags) => tags
-                .iter()
-                .any(|tag| tag.strength == Strength::Strong && tag.opaque == own.as_bytes()),
-        };
-        match named {
+        match self
+            .revisions()
+            .is_none_or(|named| named.contains(&revision))
+        {
             true => Ok(()),
             false => Err(Problem::of(Reason::PreconditionFailed)),
         }
+    }
+
+    fn of(tags: Tags) -> Self {
+        Self(match tags {
+            Tags::Any => None,
+            Tags::Listed(tags) => Some(tags.iter().filter_map(Tag::revision).collect()),
+        })
+    }
+}
+
+impl Tag {
+    /// The revision that a strong tag of ours names.
+    fn revision(&self) -> Option<u64> {
+        let text = std::str::from_utf8(&self.opaque).ok()?;
+        let revision: u64 = text.parse().ok()?;
+        // One revision has one tag: `"017"` and `"+17"` are not ours.
+        let is_ours = self.strength == Strength::Strong && revision.to_string() == text;
+        is_ours.then_some(revision)
     }
 }
 
@@ -97,7 +117,7 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         match tags(&parts.headers, &IF_MATCH)? {
-            Some(tags) => Ok(Self(tags)),
+            Some(tags) => Ok(Self::of(tags)),
             None => Err(Problem::of(Reason::PreconditionRequired)),
         }
     }
@@ -170,4 +190,88 @@ fn tag(text: &[u8]) -> Option<(Tag, &[u8])> {
         strength,
     };
     opaque.iter().all(legal).then_some((tag, &rest[1..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(lines: &[&str]) -> Result<Option<IfMatch>, Problem> {
+        let mut fields = HeaderMap::new();
+        for line in lines {
+            fields.append(IF_MATCH, HeaderValue::from_str(line).unwrap());
+        }
+        tags(&fields, &IF_MATCH).map(|tags| tags.map(IfMatch::of))
+    }
+
+    fn passes(lines: &[&str], revision: u64) -> bool {
+        read(lines).unwrap().unwrap().check(revision).is_ok()
+    }
+
+    #[test]
+    fn what_is_no_list_of_tags_is_malformed() {
+        // RFC 9110 §8.8.3, §5.6.1.
+        for bad in [
+            "",
+            " ",
+            ",",
+            "17",
+            "\"17",
+            "17\"",
+            "w/\"17\"",
+            "W/ \"17\"",
+            "\"1 7\"",
+            "\"1\" \"2\"",
+            "\"1\", *",
+            "*, \"1\"",
+            "* *",
+            "\"1\"; \"2\"",
+            "'17'",
+        ] {
+            let reason = read(&[bad]).map_err(|problem| problem.reason());
+            assert_eq!(reason, Err(Reason::BadRequest), "{bad:?}");
+        }
+        assert_eq!(read(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_change_needs_the_present_tag_strong_and_exact() {
+        // RFC 9110 §13.1.1: strong comparison (§8.8.3.2).
+        for stale in [
+            "\"16\"",
+            "W/\"17\"",
+            "\"017\"",
+            "\"+17\"",
+            "\"\"",
+            "\"seventeen\"",
+            "\"16\", W/\"17\"",
+            "\"99999999999999999999\"",
+        ] {
+            assert!(!passes(&[stale], 17), "{stale}");
+        }
+        for present in [
+            "\"17\"",
+            "*",
+            " * ",
+            "\"16\",\"17\"",
+            ", \"x\" ,, \"17\" ,",
+            "W/\"1\", \"17\"",
+        ] {
+            assert!(passes(&[present], 17), "{present}");
+        }
+        assert!(passes(&["\"16\"", "\"17\""], 17));
+    }
+
+    #[test]
+    fn what_was_read_before_is_compared_weakly() {
+        // RFC 9110 §13.1.2.
+        let holds = |line: &str| {
+            let mut fields = HeaderMap::new();
+            fields.append(IF_NONE_MATCH, HeaderValue::from_str(line).unwrap());
+            IfNoneMatch(tags(&fields, &IF_NONE_MATCH).unwrap()).holds(17)
+        };
+        assert!(holds("\"17\"") && holds("W/\"17\"") && holds("*") && holds("\"1\", \"17\""));
+        assert!(!holds("\"18\"") && !holds("\"017\""));
+        assert!(!IfNoneMatch(None).holds(17));
+    }
 }

@@ -25,9 +25,12 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt;
 use utoipa_axum::router::OpenApiRouter;
 
+use self::idempotency::Flights;
 use self::shell::{Noted, Visit};
 use crate::clock::Clock;
 use crate::control::access::{Administration, Authentication};
+use crate::control::registry::Registry;
+use crate::control::store::Store;
 use crate::metrics::Metrics;
 
 mod admin_tokens;
@@ -38,9 +41,11 @@ mod browser;
 mod caller;
 mod connectors;
 mod etag;
+mod idempotency;
 mod openapi;
 mod organizations;
 mod page;
+mod path;
 mod problem;
 mod reason;
 mod sending;
@@ -61,6 +66,10 @@ pub struct Parts {
     pub authentication: Authentication,
     /// Their tokens and organizations, and the audit log.
     pub administration: Administration,
+    /// The rules of a connector's life.
+    pub registry: Registry,
+    /// What is kept.
+    pub store: Store,
 }
 
 /// What handlers take as their `State`; [`Parts`], and what the API keeps for itself.
@@ -70,6 +79,7 @@ type Shared = Arc<Desk>;
 struct Desk {
     parts: Parts,
     room: Arc<Semaphore>,
+    flights: Flights,
 }
 
 impl std::ops::Deref for Desk {
@@ -102,6 +112,7 @@ impl Api {
         let desk = Arc::new(Desk {
             parts,
             room: shell::room(),
+            flights: Flights::default(),
         });
         let (router, document) = routes().split_for_parts();
         let around = axum::middleware::from_fn_with_state(Arc::clone(&desk), shell::surround);

@@ -14,8 +14,10 @@ use http::HeaderValue;
 use http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 
+use super::openapi::legs;
 use super::reason::Reason;
 use crate::control::access::Unauthenticated;
+use crate::control::registry::Refused;
 use crate::control::store::StoreError;
 use crate::logging::with_sources;
 
@@ -41,10 +43,12 @@ struct Told {
     retry_after: Option<Duration>,
     allow: Option<HeaderValue>,
     challenge: Option<&'static str>,
+    /// What the log is told, and nobody else.
+    cause: Option<String>,
 }
 
-/// How long a client waits for the store if nothing closer is known.
-const STORE_RETRY_AFTER: Duration = Duration::from_secs(1);
+/// How long a client waits if nothing closer is known.
+const RETRY_WAIT: Duration = Duration::from_secs(1);
 
 impl Problem {
     /// A refusal for `reason`, with the detail that it always has.
@@ -55,15 +59,22 @@ impl Problem {
             detail: Cow::Borrowed(reason.when()),
             errors: Vec::new(),
             legs: None,
-            retry_after: unavailable.then_some(STORE_RETRY_AFTER),
+            retry_after: unavailable.then_some(RETRY_WAIT),
             allow: None,
             challenge: reason.challenge(),
+            cause: None,
         }))
     }
 
     /// Why.
+    #[cfg(test)]
     pub(super) fn reason(&self) -> Reason {
         self.0.reason
+    }
+
+    /// What the log is told of it.
+    pub(super) fn cause(&self) -> Option<&str> {
+        self.0.cause.as_deref()
     }
 
     /// The same with a closer detail; never a value that was sent.
@@ -165,22 +176,81 @@ impl From<Unauthenticated> for Problem {
     }
 }
 
-/// The store's own words are for the log; who may not use it is told as if it were away.
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        let reason = match &refused {
+            Refused::Forbidden => Reason::Forbidden,
+            Refused::NotFound => Reason::NotFound,
+            Refused::Invalid(_) => Reason::Invalid,
+            Refused::ValidationFailed(_) => Reason::ValidationFailed,
+            Refused::NameTaken => Reason::NameTaken,
+            Refused::IdTaken => Reason::IdTaken,
+            Refused::LimitReached { .. } => Reason::LimitReached,
+            Refused::Active => Reason::ConnectorActive,
+            Refused::Inactive => Reason::ConnectorInactive,
+            Refused::NotDeleted => Reason::NotDeleted,
+            Refused::Deleted | Refused::Gone => Reason::Gone,
+            Refused::ReadOnly => Reason::ReadOnly,
+            Refused::NothingStaged | Refused::NothingPrevious => Reason::NothingStaged,
+            Refused::PreconditionFailed { .. } => Reason::PreconditionFailed,
+            Refused::InProgress => Reason::InProgress,
+            Refused::Busy => Reason::Busy,
+            Refused::Unavailable(_) => Reason::StoreUnavailable,
+        };
+        let problem = Self::of(reason).detail(sentence(&refused));
+        match refused {
+            Refused::Invalid(faults) => {
+                let told = faults.into_iter().map(|fault| FieldError {
+                    field: fault.field,
+                    detail: fault.detail,
+                });
+                Self::invalid(told.collect())
+            }
+            Refused::ValidationFailed(report) => {
+                // Texts; there is nothing in them that could fail to be written.
+                problem.legs(serde_json::to_value(legs(&report)).unwrap_or_default())
+            }
+            Refused::InProgress | Refused::Busy => problem.retry_after(RETRY_WAIT),
+            Refused::Unavailable(error) => error.into(),
+            Refused::Forbidden
+            | Refused::NotFound
+            | Refused::NameTaken
+            | Refused::IdTaken
+            | Refused::LimitReached { .. }
+            | Refused::Active
+            | Refused::Inactive
+            | Refused::NotDeleted
+            | Refused::Deleted
+            | Refused::Gone
+            | Refused::ReadOnly
+            | Refused::NothingStaged
+            | Refused::NothingPrevious
+            | Refused::PreconditionFailed { .. } => problem,
+        }
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let reason = match &error {
             StoreError::Unavailable { .. } | StoreError::Refused { .. } => Reason::StoreUnavailable,
+            // Asking again changes nothing.
             StoreError::Conflict { .. }
             | StoreError::Corrupt { .. }
             | StoreError::Sealed { .. } => Reason::Internal,
         };
-        let error = with_sources(&error);
-        tracing::warn!(
-            error,
-            "the store did not do what an administrator asked for"
-        );
-        Self::of(reason)
+        let mut problem = Self::of(reason);
+        problem.0.cause = Some(with_sources(&error));
+        problem
     }
+}
+
+/// A text of the registry's for administrators, with a capital letter and a full stop.
+fn sentence(refused: &Refused) -> String {
+    let text = refused.to_string();
+    let mut letters = text.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).chain(['.']).collect()
 }
 
 #[derive(Serialize)]

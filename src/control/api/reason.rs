@@ -45,6 +45,8 @@ pub enum Reason {
     ReadOnly,
     /// `gone`
     Gone,
+    /// `not-deleted`
+    NotDeleted,
     /// `nothing-staged`
     NothingStaged,
     /// `in-progress`
@@ -67,12 +69,14 @@ pub enum Reason {
     TooManyFailures,
     /// `internal`
     Internal,
+    /// `busy`
+    Busy,
     /// `store-unavailable`
     StoreUnavailable,
 }
 
 /// Every reason for which the control plane refuses a request.
-pub const PROBLEMS: [Reason; 30] = [
+pub const PROBLEMS: [Reason; 32] = [
     Reason::BadRequest,
     Reason::BadHost,
     Reason::CallerUnknown,
@@ -91,6 +95,7 @@ pub const PROBLEMS: [Reason; 30] = [
     Reason::ConnectorInactive,
     Reason::ReadOnly,
     Reason::Gone,
+    Reason::NotDeleted,
     Reason::NothingStaged,
     Reason::InProgress,
     Reason::PreconditionFailed,
@@ -102,6 +107,7 @@ pub const PROBLEMS: [Reason; 30] = [
     Reason::PreconditionRequired,
     Reason::TooManyFailures,
     Reason::Internal,
+    Reason::Busy,
     Reason::StoreUnavailable,
 ];
 
@@ -203,6 +209,11 @@ impl Reason {
                 "gone",
                 "It was deleted or ended, and this cannot be done to it any more.",
             ),
+            Self::NotDeleted => (
+                StatusCode::CONFLICT,
+                "not-deleted",
+                "The connector is not deleted.",
+            ),
             Self::NothingStaged => (
                 StatusCode::CONFLICT,
                 "nothing-staged",
@@ -259,6 +270,11 @@ impl Reason {
                 StatusCode::INTERNAL_SERVER_ERROR,
                 "internal",
                 "A defect of the gateway; its log has more under the request_id.",
+            ),
+            Self::Busy => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "As many connectors are being tried as may be at once.",
             ),
             Self::StoreUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,

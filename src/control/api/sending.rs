@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use utoipa::IntoResponses;
 use utoipa::openapi::{RefOr, Response};
 
-use super::openapi::refusals;
+use super::openapi::refused_for;
 use super::reason::Reason;
 
 /// Those of what makes a new thing.
@@ -13,7 +13,7 @@ pub(super) struct Creating;
 
 impl IntoResponses for Creating {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[
+        refused_for(&[
             Reason::ClientTimeout,
             Reason::NameTaken,
             Reason::BodyTooLarge,
@@ -27,7 +27,7 @@ pub(super) struct Changing;
 
 impl IntoResponses for Changing {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        refusals(&[
+        refused_for(&[
             Reason::ClientTimeout,
             Reason::PreconditionFailed,
             Reason::BodyTooLarge,

@@ -52,6 +52,8 @@ pub(super) struct Noted {
     pub(super) template: Option<String>,
     /// Who sent it.
     pub(super) actor: Option<String>,
+    /// What went wrong, if that is not the administrator's to know.
+    pub(super) cause: Option<String>,
 }
 
 /// Answers a request that the router matched, or did not.
@@ -63,13 +65,15 @@ pub(super) async fn surround(
     let template = request.extensions().get::<MatchedPath>();
     let mut noted = Noted {
         template: template.map(|path| path.as_str().to_owned()),
-        actor: None,
+        ..Noted::default()
     };
     let answered = admit(&shared, request, &mut noted).await;
     let mut answer = match answered {
         Ok(request) => carry(&shared, request, next).await,
         Err(problem) => problem.into_response(),
     };
+    let problem = answer.extensions().get::<Problem>();
+    noted.cause = problem.and_then(Problem::cause).map(str::to_owned);
     answer.extensions_mut().insert(noted);
     answer
 }
@@ -125,14 +129,7 @@ pub(super) fn room() -> Arc<Semaphore> {
 pub(super) fn finish(answer: Response, request_id: &str) -> Response {
     let (parts, body) = answer.into_parts();
     let problem = parts.extensions.get::<Problem>().cloned();
-    let problem = problem.or_else(|| match parts.status {
-        StatusCode::METHOD_NOT_ALLOWED => {
-            let none = HeaderValue::from_static("");
-            let methods = parts.headers.get(ALLOW).cloned().unwrap_or(none);
-            Some(Problem::of(Reason::Method).allow(methods))
-        }
-        _ => None,
-    });
+    let problem = problem.or_else(|| unnamed(&parts));
     let mut answer = match problem {
         Some(problem) => problem.render(request_id),
         None => Response::from_parts(parts, body),
@@ -144,6 +141,21 @@ pub(super) fn finish(answer: Response, request_id: &str) -> Response {
     answer
 }
 
+/// What an answer says that the router, or what it reads a request with, made by itself.
+fn unnamed(answer: &http::response::Parts) -> Option<Problem> {
+    match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let none = HeaderValue::from_static("");
+            let methods = answer.headers.get(ALLOW).cloned().unwrap_or(none);
+            Some(Problem::of(Reason::Method).allow(methods))
+        }
+        StatusCode::NOT_FOUND => Some(Problem::of(Reason::NotFound)),
+        status if status.is_client_error() => Some(Problem::of(Reason::BadRequest)),
+        status if status.is_server_error() => Some(Problem::of(Reason::Internal)),
+        _ => None,
+    }
+}
+
 /// One line for one request.
 pub(super) fn write_down(
     (method, request_id): (&Method, &str),
@@ -151,6 +163,9 @@ pub(super) fn write_down(
     status: StatusCode,
     took: Duration,
 ) {
+    if let Some(error) = &noted.cause {
+        tracing::error!(error, request_id, "an administrator's request failed");
+    }
     tracing::info!(
         method = %method,
         path = noted.template.as_deref().unwrap_or("none"),

@@ -109,6 +109,19 @@ impl Keyring {
         self.key(id).is_some()
     }
 
+    /// HMAC-SHA256 of `text` under every key that is held, the current one first: what tells whether
+    /// a text is the same as before, and nobody without the keys what it may be.
+    pub fn digests(&self, text: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+        self.all().map(move |(_, key)| {
+            let key = hmac::Key::new(hmac::HMAC_SHA256, key.expose());
+            let mut context = hmac::Context::with_key(&key);
+            // What is signed elsewhere under the same key begins with other words.
+            context.update(b"attache text digest:");
+            context.update(text);
+            context.sign().as_ref().to_vec()
+        })
+    }
+
     pub(super) fn current_key(&self) -> &MasterKey {
         &self.current.1
     }

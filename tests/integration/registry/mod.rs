@@ -9,5 +9,5 @@ mod phases;
 mod postgres;
 mod races;
 mod roles;
-mod room;
+pub(crate) mod room;
 mod staging;
