@@ -158,7 +158,7 @@ impl Gateway {
             clock.clone(),
             metrics.tokens(),
             config.tokens.entries_max,
-            None,
+            administration.as_ref().map(Administration::shared_tokens),
         );
         let publisher = Publisher::new(&config, credentials, Arc::clone(&metrics))?;
         let desk = Desk {

@@ -19,6 +19,7 @@ use crate::control::feed::{Desk, Feed, FeedError, Follower};
 use crate::control::registry::{Registry, Rules};
 use crate::control::store::Store;
 use crate::control::validate::Validator;
+use crate::credential::SharedTokens;
 use crate::dial::Dialer;
 use crate::logging::with_sources;
 use crate::proxy::DataPlane;
@@ -47,6 +48,11 @@ impl Administration {
             store: store.map_err(|error| FeedError::Store(Arc::new(error)))?,
             settings: settings.clone(),
         }))
+    }
+
+    /// Where tokens are shared with other replicas, and with the next start of this one.
+    pub(super) fn shared_tokens(&self) -> Arc<dyn SharedTokens> {
+        Arc::new(self.store.clone())
     }
 
     /// Publishes what the store holds beside `config`, before any flow is let in.

@@ -16,8 +16,8 @@
 //! | names of `token_parameters` and `token_headers` | what a value is sent as |
 //!
 //! So everything in `auth` binds but its secrets themselves and what [`FREE`] names, which a key that
-//! is added later does not join by itself. `probe` is a path below the resource
-//! domain, as flows send them, and leads nowhere else. Other keys decide how requests travel, not where.
+//! is added later does not join by itself. `probe` is a path below the resource domain, as flows
+//! send them, and leads nowhere else. Other keys decide how requests travel, not where.
 //!
 //! # Invariants
 //!

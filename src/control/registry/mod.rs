@@ -13,8 +13,8 @@
 //!
 //! Each operation is a shell around a walk. The shell makes an `Attempt` and settles it: a refusal
 //! is noted, a change waited for. The walk is a chain of `?`. What needs time, a validation above
-//! all, is done before the transaction, on what was read; [`Registry::still`] then begins one in
-//! which that is still so. What needs none is done within it ([`Registry::opened`]).
+//! all, is done before the transaction, on what was read; `still` then begins one in
+//! which that is still so. What needs none is done within it (`opened`).
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -122,6 +122,15 @@ impl Keyring {
         })
     }
 
+    /// A key for `purpose` that every holder of the current one comes to, and nobody else.
+    pub(super) fn derived(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, self.current_key().expose());
+        let tag = hmac::sign(&key, format!("attache key for {purpose}").as_bytes());
+        let mut derived = Zeroizing::new([0; 32]);
+        derived.copy_from_slice(tag.as_ref());
+        derived
+    }
+
     pub(super) fn current_key(&self) -> &MasterKey {
         &self.current.1
     }

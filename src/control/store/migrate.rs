@@ -22,11 +22,18 @@ struct Migration {
 }
 
 /// In order, without a gap.
-const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    sqlite: include_str!("migrations/sqlite/0001_store.sql"),
-    postgres: include_str!("migrations/postgres/0001_store.sql"),
-}];
+const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        sqlite: include_str!("migrations/sqlite/0001_store.sql"),
+        postgres: include_str!("migrations/postgres/0001_store.sql"),
+    },
+    Migration {
+        version: 2,
+        sqlite: include_str!("migrations/sqlite/0002_shared_tokens.sql"),
+        postgres: include_str!("migrations/postgres/0002_shared_tokens.sql"),
+    },
+];
 
 const VERSIONS: &str = "CREATE TABLE IF NOT EXISTS schema_versions \
      (version BIGINT PRIMARY KEY, migrated_at BIGINT NOT NULL)";

@@ -39,6 +39,7 @@ mod records;
 mod rotation;
 mod seal;
 mod secrets;
+mod shared_tokens;
 mod snapshot;
 mod tidy;
 mod tokens;
@@ -68,6 +69,8 @@ struct Inner {
     keyring: Keyring,
     clock: Clock,
     deleted_kept: Duration,
+    /// How long a replica's claim to fetch a token lasts.
+    lease: Duration,
     /// Set once the schema is ours and every key in use is held.
     ready: OnceCell<()>,
     /// The highest revision this process has heard of.
@@ -107,6 +110,7 @@ impl Store {
             keyring,
             clock,
             deleted_kept: settings.deleted_kept,
+            lease: settings.lease,
             ready: OnceCell::new(),
             heard: watch::Sender::new(0),
         }));

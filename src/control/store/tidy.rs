@@ -45,7 +45,8 @@ impl Passing {
 
 impl Store {
     /// Erases deleted connectors that can no longer be restored, but for their IDs, secrets that
-    /// were kept as a fall-back until now, and old answers. Cheap when there is nothing to do.
+    /// were kept as a fall-back until now, old answers, and shared tokens that are spent. Cheap when
+    /// there is nothing to do.
     ///
     /// # Errors
     ///
@@ -67,7 +68,7 @@ impl Store {
                 change.commit().await?;
             }
         }
-        Ok(())
+        self.tidy_shared_tokens().await
     }
 
     async fn is_any_due(&self, passing: Passing, before: &Value) -> Result<bool, StoreError> {

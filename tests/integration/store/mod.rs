@@ -4,5 +4,7 @@ mod administration;
 mod changes;
 mod migrations;
 mod records;
+mod replicas;
 mod room;
+mod shared_tokens;
 mod trouble;
