@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub mod admin;
+pub mod audit;
 pub mod check;
 pub mod check_connect;
+pub mod connector;
 pub mod demo;
 pub mod key;
+mod remote;
 pub mod serve;
 mod table;
 mod watch;
@@ -53,6 +56,10 @@ enum Command {
     },
     /// Try it: a gateway in front of a throw-away resource domain and authorization server.
     Demo(demo::Options),
+    /// Manage the connectors of a running gateway, over its admin API.
+    Connector(connector::Options),
+    /// Read the audit log of a running gateway, over its admin API.
+    Audit(audit::Options),
     /// Make, list and revoke administrators' tokens in the store itself.
     #[command(subcommand)]
     Admin(admin::AdminCommand),
@@ -91,6 +98,12 @@ fn perform(command: Command) -> u8 {
                 false => check::run(&config, &mut out, &mut err),
             };
             outcome.map_or(FAILED, check::CheckOutcome::exit_code)
+        }
+        Command::Connector(options) => {
+            connector::run(&options, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)
+        }
+        Command::Audit(options) => {
+            audit::run(&options, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)
         }
         Command::Admin(command) => {
             admin::run(&command, &mut io::stdout(), &mut io::stderr()).unwrap_or(FAILED)

@@ -21,6 +21,7 @@ mod bulkheads;
 mod canaries;
 mod certificates;
 mod check_connect;
+mod cli_connector;
 mod config;
 mod connections;
 mod credentials;

@@ -52,6 +52,11 @@ impl Child {
         }
     }
 
+    /// Nobody types anything any more.
+    pub(crate) fn close_stdin(&mut self) {
+        drop(self.process.stdin.take());
+    }
+
     /// Sends the signal `name` (`TERM`, `HUP` …) to this process alone.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh")
