@@ -135,6 +135,30 @@ async fn a_purged_token_is_fetched_anew_and_the_connection_stays() {
 }
 
 #[tokio::test]
+async fn a_change_that_flows_are_not_to_notice_costs_no_token() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let authority = Authority::plain(&stage.server()).await;
+    authority.release_all();
+    let room = StoreRoom::sqlite(&stage).await;
+    let document = with_token(&origin.url("/"), &authority.token_url(), "secret");
+    let made = room.create("mine", document).await;
+    room.edit("mine", |record| record.served_revision = made)
+        .await;
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    assert_eq!(gateway.get("/mine/x").await.status, 200);
+
+    let revision = room
+        .edit("mine", |record| record.served_revision = made)
+        .await;
+    until_at(&gateway, revision).await;
+
+    assert_eq!(gateway.get("/mine/x").await.status, 200);
+    assert_eq!(authority.count(), 1);
+    gateway.drain().await;
+}
+
+#[tokio::test]
 async fn a_request_in_flight_is_finished_when_its_connector_is_deactivated() {
     let stage = Stage::new();
     let (origin, mut pens) = held(&stage, Protocols::Both).await;

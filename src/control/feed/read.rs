@@ -38,7 +38,7 @@ pub(super) fn read(opened: &Opened, defaults: &ConnectorDefaults) -> Reading {
         Ok(mut connector) => {
             let previous = previous.as_ref().filter(|_| connector.enabled);
             connector.stored = Some(Arc::new(Stored {
-                revision: record.revision,
+                revision: record.served_revision,
                 fallback: previous.and_then(|one| fallback(record, one, defaults)),
             }));
             Reading::Served(Arc::new(connector))

@@ -84,6 +84,7 @@ impl Registry {
         self.place_free(&mut change, &record).await?;
         let now = self.0.clock.wall();
         record.revision = change.revision();
+        record.served_revision = record.revision;
         (record.created_at, record.updated_at) = (now, now);
         change.insert_connector(&record, &secrets).await?;
         let view = self.view(record);
@@ -120,6 +121,7 @@ impl Registry {
             state: draft.state,
             document: draft.document,
             revision: 0,
+            served_revision: 0,
             created_at: now,
             updated_at: now,
             deleted_at: None,

@@ -273,6 +273,20 @@ impl Registry {
         mut record: ConnectorRecord,
         secrets: impl IntoIterator<Item = &'s String>,
     ) -> Result<ConnectorView, Refused> {
+        record.served_revision = change.revision();
+        // Tokens of an earlier revision are never used again.
+        change.forget_shared_tokens(&record.id).await?;
+        self.save_aside(attempt, change, record, secrets).await
+    }
+
+    /// Keeps `record` as [`Registry::save`] does, where flows are not to notice: its tokens stay.
+    async fn save_aside<'s>(
+        &self,
+        attempt: &mut Attempt<'_>,
+        mut change: Change,
+        mut record: ConnectorRecord,
+        secrets: impl IntoIterator<Item = &'s String>,
+    ) -> Result<ConnectorView, Refused> {
         let now = self.0.clock.wall();
         record.revision = change.revision();
         record.updated_at = now;

@@ -63,7 +63,8 @@ impl Registry {
             tested_at: None,
         });
         change.seal_secrets(&record, Slot::Staged, &secrets).await?;
-        self.save(attempt, change, record, secrets.keys()).await
+        self.save_aside(attempt, change, record, secrets.keys())
+            .await
     }
 
     /// Walks the connector's way with the staged secrets. Notes a good walk, which makes them ready
@@ -105,7 +106,7 @@ impl Registry {
         let change = self.still(&record).await?;
         staged.tested_at = Some(self.0.clock.wall());
         record.staged = Some(staged);
-        let view = self.save(attempt, change, record, []).await?;
+        let view = self.save_aside(attempt, change, record, []).await?;
         Ok((report, view))
     }
 
@@ -135,7 +136,7 @@ impl Registry {
         undeleted(&record)?;
         record.staged.take().ok_or(Refused::NothingStaged)?;
         change.drop_secrets(id, Slot::Staged).await?;
-        self.save(attempt, change, record, []).await
+        self.save_aside(attempt, change, record, []).await
     }
 
     /// Puts the staged secrets in the place of the current ones, which are kept for `keep`, to be

@@ -10,7 +10,7 @@ use super::{ConnectorRecord, Page, Phase, Secrets, Slot, Staged, Store, StoreErr
 use crate::connector::{ConnectorId, Organization};
 
 pub(super) const COLUMNS: &str = "id, organization, name, kind, state, document, revision, \
-     created_at, updated_at, deleted_at, staged, previous_until";
+     served_revision, created_at, updated_at, deleted_at, staged, previous_until";
 
 /// Which connectors to list; what is not said does not matter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,9 +129,9 @@ impl Change {
         record: &ConnectorRecord,
         secrets: &Secrets,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO connectors (name, state, document, revision, updated_at, \
-             deleted_at, staged, previous_until, id, organization, kind, created_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+        let sql = "INSERT INTO connectors (name, state, document, revision, served_revision, \
+             updated_at, deleted_at, staged, previous_until, id, organization, kind, created_at) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
         let mut values = self.changeable(record);
         values.extend([
             record.id.as_str().into(),
@@ -151,8 +151,8 @@ impl Change {
     /// [`StoreError::Conflict`] if its name is taken.
     pub async fn update_connector(&mut self, record: &ConnectorRecord) -> Result<(), StoreError> {
         let sql = "UPDATE connectors SET name = $1, state = $2, document = $3, revision = $4, \
-             updated_at = $5, deleted_at = $6, staged = $7, previous_until = $8 \
-             WHERE id = $9 RETURNING id";
+             served_revision = $5, updated_at = $6, deleted_at = $7, staged = $8, \
+             previous_until = $9 WHERE id = $10 RETURNING id";
         let mut values = self.changeable(record);
         values.push(record.id.as_str().into());
         self.one(sql, values).await.map(drop)
@@ -164,6 +164,7 @@ impl Change {
             record.state.as_str().into(),
             (&record.document).into(),
             self.revision().into(),
+            record.served_revision.into(),
             record.updated_at.into(),
             record.deleted_at.into(),
             record.staged.as_ref().map(write_staged).into(),
@@ -185,6 +186,7 @@ pub(super) fn read_connector(mut row: Row) -> Result<ConnectorRecord, StoreError
         state: Phase::read(&row.text()?).ok_or(StoreError::corrupt("a connector's state"))?,
         document: row.json()?,
         revision: row.count()?,
+        served_revision: row.count()?,
         created_at: row.time()?,
         updated_at: row.time()?,
         deleted_at: row.time_or_null()?,

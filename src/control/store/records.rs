@@ -40,6 +40,9 @@ pub struct ConnectorRecord {
     pub document: Value,
     /// The store's revision at its last change: its `ETag`.
     pub revision: u64,
+    /// The store's revision at its last change that flows may notice: one that only stages secrets
+    /// or tries them costs no replica its token.
+    pub served_revision: u64,
     /// When it was created.
     pub created_at: SystemTime,
     /// When it was last changed.

@@ -28,6 +28,42 @@ async fn staged_secrets_change_nothing_for_flows() {
 }
 
 #[tokio::test]
+async fn staging_testing_and_discarding_cost_no_replica_its_token_and_promoting_does() {
+    let (room, actor) = (Room::new().await, acme());
+    let id = room.made("Orders").await.id;
+    let served = async || {
+        let record = room.store.connector(&id).await.unwrap().unwrap();
+        (record.served_revision, record.revision)
+    };
+    let (made, _) = served().await;
+    let stage = async |password: &str| {
+        let secrets = basic_password(password);
+        let staged = room.registry.stage(&actor, &id, secrets, IfMatch::Any);
+        staged.await.unwrap();
+    };
+
+    stage("discarded").await;
+    let discarded = room.registry.discard_staged(&actor, &id, IfMatch::Any);
+    discarded.await.unwrap();
+    stage(NEXT).await;
+    room.accept(NEXT);
+    let tested = room.registry.test_staged(&actor, &id, IfMatch::Any);
+    tested.await.unwrap();
+    let (now, revision) = served().await;
+    assert_eq!(now, made);
+    assert!(revision > made);
+
+    let promoted = room.registry.promote(&actor, &id, HOUR, IfMatch::Any);
+    promoted.await.unwrap();
+    let (promoted, revision) = served().await;
+    assert_eq!(promoted, revision);
+    let purged = room.registry.purge_token(&actor, &id, IfMatch::Any);
+    purged.await.unwrap();
+    let (purged, _) = served().await;
+    assert!(purged > promoted);
+}
+
+#[tokio::test]
 async fn only_a_secret_that_the_connector_has_can_be_staged() {
     let room = Room::new().await;
     let made = room.made("Orders").await;

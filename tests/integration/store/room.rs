@@ -166,6 +166,7 @@ pub(super) fn connector(name: &str) -> ConnectorRecord {
             "auth": { "basic": { "username": "svc", "password": { "kept": true } } },
         }),
         revision: 0,
+        served_revision: 0,
         created_at: at,
         updated_at: at,
         deleted_at: None,

@@ -89,6 +89,7 @@ impl StoreRoom {
     pub(crate) async fn edit(&self, id: &str, edit: impl FnOnce(&mut ConnectorRecord)) -> u64 {
         self.change(async |change| {
             let mut record = found(change, id).await;
+            record.served_revision = change.revision();
             edit(&mut record);
             change.update_connector(&record).await.unwrap();
         })
@@ -111,6 +112,7 @@ impl StoreRoom {
             let mut record = found(change, id).await;
             let secrets = take_secrets(&mut document);
             record.document = document;
+            record.served_revision = change.revision();
             change.update_connector(&record).await.unwrap();
             let sealed = change.seal_secrets(&record, Slot::Current, &secrets);
             sealed.await.unwrap();
@@ -159,6 +161,7 @@ async fn insert(change: &mut Change, id: &str, mut document: Value) {
         state: Phase::Active,
         document,
         revision: 0,
+        served_revision: 0,
         created_at: day(),
         updated_at: day(),
         deleted_at: None,

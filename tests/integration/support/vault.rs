@@ -145,6 +145,7 @@ pub(crate) fn record(id: &str) -> ConnectorRecord {
             "auth": { "basic": { "username": "svc", "password": { "kept": true } } },
         }),
         revision: 0,
+        served_revision: 0,
         created_at: at,
         updated_at: at,
         deleted_at: None,

@@ -45,6 +45,7 @@ fn record(id: &str, state: Phase) -> ConnectorRecord {
         state,
         document: json!({ "auth": { "basic": { "password": { "kept": true } } } }),
         revision: 7,
+        served_revision: 6,
         created_at: at(1),
         updated_at: at(2),
         deleted_at: None,

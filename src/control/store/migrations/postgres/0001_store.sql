@@ -25,6 +25,7 @@ CREATE TABLE connectors (
     state TEXT COLLATE "C" NOT NULL CHECK (state IN ('active', 'inactive', 'deleted')),
     document TEXT NOT NULL,
     revision BIGINT NOT NULL,
+    served_revision BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     updated_at BIGINT NOT NULL,
     deleted_at BIGINT,

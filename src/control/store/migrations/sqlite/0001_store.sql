@@ -24,6 +24,7 @@ CREATE TABLE connectors (
     state TEXT NOT NULL CHECK (state IN ('active', 'inactive', 'deleted')),
     document TEXT NOT NULL,
     revision INTEGER NOT NULL,
+    served_revision INTEGER NOT NULL,
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL,
     deleted_at INTEGER,
