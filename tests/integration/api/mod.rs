@@ -8,4 +8,5 @@ mod desk;
 mod document;
 mod idempotency;
 mod roles;
+mod schemathesis;
 mod secrecy;

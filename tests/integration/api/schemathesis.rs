@@ -1,0 +1,119 @@
+//! `/openapi.json` held against the running server by PyPI's schemathesis: no 5xx, no answer that is
+//! not described, in no other type, with no other fields.
+//!
+//! `openapi/schemathesis.toml` says which checks are off, and why. `ignored_auth` has a run of its
+//! own, because whoever fails to authenticate too often is turned away with everybody at their
+//! address.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use attache::connector::Role;
+use serde_json::{Value, json};
+
+use super::desk::{ANY, Desk, JSON, staged};
+use crate::registry::room::Room;
+
+/// How long it may try.
+const SECONDS: &str = "60";
+/// When it is ended, whatever it does.
+const PATIENCE_SECONDS: &str = "240";
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn program() -> PathBuf {
+    let program = root().join("target/schemathesis/bin/schemathesis");
+    assert!(
+        program.is_file(),
+        "schemathesis is not installed: run tests/run, or install tests/openapi/requirements.txt \
+         into a virtual environment at target/schemathesis"
+    );
+    program
+}
+
+/// Runs it, and fails with what it said.
+async fn run(desk: &Desk, token: &str, arguments: &[&str]) {
+    let authorization = format!("Authorization: Bearer {token}");
+    let mut command = Command::new("timeout");
+    command
+        .arg(PATIENCE_SECONDS)
+        .arg(program())
+        .arg("--config-file")
+        .arg(root().join("tests/openapi/schemathesis.toml"))
+        .args(["run", "--header", &authorization, "--seed", "1"])
+        .args(["--suppress-health-check", "all", "--warnings", "off"])
+        .args(arguments)
+        .arg(format!("http://{}/openapi.json", desk.address))
+        .current_dir(desk.room.stage.directory())
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output());
+    let output = output.await.unwrap().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("No issues found"), "{said}");
+}
+
+/// Connectors in every state, so that every operation finds some to be done to.
+async fn furnished() -> (Desk, String) {
+    let room = Room::with(
+        "[{ id: billing, organization: acme, name: Billing, resource_domain: UP, auth: none }]",
+    )
+    .await;
+    let desk = Desk::over(room).await;
+    desk.room.widen().await;
+    for id in ["orders", "prices", "maps", "ledger"] {
+        let mut body = desk.room.basic(id);
+        body["id"] = id.into();
+        body["organization"] = "acme".into();
+        let made = desk.ask(("POST", "/connectors"), &[JSON], &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
+    let none = Value::Null;
+    for (method, path, body) in [
+        ("PUT", "/connectors/orders/staged-secrets", staged("x")),
+        ("POST", "/connectors/maps/deactivate", none.clone()),
+        ("POST", "/connectors/ledger/deactivate", none.clone()),
+        ("DELETE", "/connectors/ledger", none),
+        ("POST", "/connectors/nowhere/activate", json!({})),
+    ] {
+        desk.ask((method, path), &[JSON, ANY], &body).await;
+    }
+    let token = desk.token(Role::FullAdmin, None).await;
+    (desk, token)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_request_that_can_be_made_of_the_description_is_answered_otherwise() {
+    let (desk, token) = furnished().await;
+
+    let arguments = [
+        "--exclude-checks",
+        "ignored_auth",
+        "--max-time",
+        SECONDS,
+        "--max-examples",
+        "30",
+        "--continue-on-failure",
+    ];
+    run(&desk, &token, &arguments).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_operation_that_is_described_is_done_for_nobody() {
+    let (desk, token) = furnished().await;
+
+    let arguments = [
+        "--checks",
+        "ignored_auth",
+        "--phases",
+        "examples,coverage",
+        "--max-examples",
+        "1",
+        "--max-time",
+        "30",
+    ];
+    run(&desk, &token, &arguments).await;
+}
