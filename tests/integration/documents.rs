@@ -1,5 +1,7 @@
 //! What the README says, held against the program.
 
+use attache::control::access::{Access, Role};
+use attache::control::api::PROBLEMS;
 use attache::metrics::FAMILIES;
 use attache::proxy::error::TABLE;
 
@@ -51,6 +53,43 @@ fn the_readme_lists_every_answer_of_the_gateways_own() {
         .collect();
 
     assert_eq!(listed, given);
+}
+
+#[test]
+fn the_readme_lists_every_refusal_of_the_admin_api() {
+    let listed = table("| status | reason | when |");
+
+    let given: Vec<_> = PROBLEMS
+        .iter()
+        .map(|reason| {
+            vec![
+                reason.status().as_u16().to_string(),
+                format!("`{}`", reason.name()),
+                reason.when().to_owned(),
+            ]
+        })
+        .collect();
+
+    assert_eq!(listed, given);
+}
+
+#[test]
+fn the_readme_lists_every_role_with_what_it_may_do() {
+    let listed = table("| role | may |");
+
+    let roles: Vec<_> = Role::ALL
+        .iter()
+        .map(|role| {
+            let may = match role.access() {
+                Access::None => "nothing",
+                Access::Read => "read",
+                Access::Write => "read and write",
+            };
+            vec![format!("`{role}`"), may.to_owned()]
+        })
+        .collect();
+
+    assert_eq!(listed, roles);
 }
 
 /// What stands between backticks in `cell`.
