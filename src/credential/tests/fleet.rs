@@ -116,7 +116,7 @@ impl Fleet {
     }
 
     /// How long the stand-in's clock has run.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(super) fn passed(&self) -> Duration {
         Clock::turned(&self.shelf_turned).monotonic()
     }
 

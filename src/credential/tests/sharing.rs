@@ -75,8 +75,8 @@ async fn one_token_request_is_made_per_renewal_interval_and_no_flow_waits() {
     }
     fleet.obtain(&sources).await;
 
-    let began = fleet.elapsed();
-    while fleet.elapsed() - began < LIFE * 20 {
+    let began = fleet.passed();
+    while fleet.passed() - began < LIFE * 20 {
         fleet.advance(LIFE / 100);
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -107,9 +107,9 @@ async fn a_holder_that_dies_costs_one_lease() {
         drop(slot.start_ahead(&mut slot.lock()));
     }
 
-    let began = fleet.elapsed();
+    let began = fleet.passed();
     fleet.landed(&sources).await;
-    let took = fleet.elapsed() - began;
+    let took = fleet.passed() - began;
 
     assert!(took >= LEASE, "{took:?}");
     assert!(took < LEASE * 2, "{took:?}");
@@ -142,9 +142,9 @@ async fn a_fetch_longer_than_a_lease_keeps_it() {
     }
     fleet.stage.server.has_seen(1).await;
 
-    let began = fleet.elapsed();
+    let began = fleet.passed();
     let long = async {
-        while fleet.elapsed() - began < LEASE * 3 {
+        while fleet.passed() - began < LEASE * 3 {
             tokio::task::yield_now().await;
         }
     };
@@ -162,13 +162,13 @@ async fn a_fetch_that_fails_lets_the_next_replica_try_at_once() {
     let sources = fleet.sources(&connector("crm", fleet.stage.oauth2()));
     fleet.stage.server.will_answer(json(503, "{}"));
 
-    let began = fleet.elapsed();
+    let began = fleet.passed();
     let all = futures_util::future::join_all(sources.iter().map(Source::obtain));
     let obtained = fleet.meanwhile(all).await;
 
     let good = obtained.iter().filter(|one| one.is_ok()).count();
     assert_eq!(good, 2, "its failure is the holder's own");
-    assert!(fleet.elapsed() - began < LEASE);
+    assert!(fleet.passed() - began < LEASE);
     assert_eq!(fleet.stage.server.count(), 2);
 }
 
@@ -193,9 +193,9 @@ async fn a_store_that_hangs_is_waited_for_once_and_then_left_alone() {
     let source = |id| fleet.sources(&connector(id, fleet.stage.oauth2()));
     fleet.shelf.tell(Fault::Hangs);
 
-    let began = fleet.elapsed();
+    let began = fleet.passed();
     fleet.obtain(&source("a")).await;
-    let first = fleet.elapsed() - began;
+    let first = fleet.passed() - began;
     let asked = fleet.shelf.count();
     // No clock is turned.
     let b = source("b");
@@ -232,13 +232,13 @@ async fn a_store_that_hangs_when_a_token_is_there_does_not_hold_it_back() {
     let (obtained, took) = tokio::join!(fleet.obtain(&sources), async {
         fleet.stage.server.has_seen(1).await;
         fleet.shelf.tell(Fault::Hangs);
-        let began = fleet.elapsed();
+        let began = fleet.passed();
         fleet.stage.server.open();
         began
     });
 
     assert_eq!(authorization(&obtained[0]), "Bearer token-1");
-    let took = fleet.elapsed() - took;
+    let took = fleet.passed() - took;
     assert!(took < PATIENCE * 3, "{took:?}");
 }
 
@@ -248,7 +248,7 @@ async fn replicas_with_skewed_clocks_use_no_token_past_its_life() {
     let connector = connector("crm", fleet.stage.oauth2());
     fleet.stage.server.will_answer(token("short", 100));
     fleet.obtain(&fleet.sources(&connector)).await;
-    let began = fleet.elapsed();
+    let began = fleet.passed();
     fleet.advance(Duration::from_secs(60));
     let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1 << 30);
     fleet.join(now + DAY);
@@ -258,7 +258,7 @@ async fn replicas_with_skewed_clocks_use_no_token_past_its_life() {
     let taken = fleet.obtain(&sources).await;
     assert!(taken.iter().all(|one| authorization(one) == "Bearer short"));
     // A tenth of its life is the margin.
-    fleet.advance(began + Duration::from_secs(90) - fleet.elapsed());
+    fleet.advance(began + Duration::from_secs(90) - fleet.passed());
 
     let all = fleet.obtain(&sources).await;
     assert!(all.iter().all(|one| authorization(one) != "Bearer short"));
