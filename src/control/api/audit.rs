@@ -134,7 +134,8 @@ async fn list(
         action: query.text("action"),
         since: query.read("since", "a date and time (RFC 3339)", date),
     };
-    let after = query.read("after", "the number of an entry", |text| text.parse().ok());
+    let number = |text: &str| u64::try_from(text.parse::<i64>().ok()?).ok();
+    let after = query.read("after", "the number of an entry", number);
     if wants_lines(&fields) {
         query.done()?;
         return lines(shared, actor, filter, after).await;

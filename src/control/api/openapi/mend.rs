@@ -31,22 +31,22 @@ pub(super) fn mend(document: &mut Value) {
     }});
 }
 
-/// Makes one object of those that are said to be two.
+/// Makes one object of those that are said to be two, wherever they stand.
 fn flatten(schemas: &mut Map<String, Value>) {
     let whole = schemas.clone();
-    for schema in schemas.values_mut() {
-        let Some(Value::Array(parts)) = schema.get("allOf") else {
-            continue;
-        };
+    schemas
+        .values_mut()
+        .for_each(|schema| merge(schema, &whole));
+}
+
+fn merge(schema: &mut Value, whole: &Map<String, Value>) {
+    if let Some(parts) = schema.get("allOf").and_then(Value::as_array) {
         let (mut properties, mut required) = (Map::new(), Vec::new());
         for part in parts {
-            let part = resolve(&whole, part);
+            let part = resolve(whole, part);
             let keys = part.get("properties").and_then(Value::as_object);
-            properties.extend(
-                keys.into_iter()
-                    .flatten()
-                    .map(|(k, v)| (k.clone(), v.clone())),
-            );
+            let keys = keys.into_iter().flatten();
+            properties.extend(keys.map(|(key, value)| (key.clone(), value.clone())));
             let needed = part.get("required").and_then(Value::as_array);
             required.extend(needed.into_iter().flatten().cloned());
         }
@@ -58,6 +58,11 @@ fn flatten(schemas: &mut Map<String, Value>) {
             }
         }
         *schema = merged;
+    }
+    match schema {
+        Value::Object(map) => map.values_mut().for_each(|inner| merge(inner, whole)),
+        Value::Array(values) => values.iter_mut().for_each(|inner| merge(inner, whole)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }
 
