@@ -10,6 +10,7 @@ use attache::control::store::{Change, ConnectorRecord, OrganizationRecord, Phase
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
+use super::PATIENCE;
 use super::postgres::Postgres;
 use super::stage::Stage;
 
@@ -39,7 +40,9 @@ impl StoreRoom {
         let key = MasterKey::new(Zeroizing::new([7; 32])).write();
         stage.write(MASTER_KEY, key.expose());
         let yaml = store_yaml(url, more);
-        let settings = stage.config(&yaml).unwrap().store.unwrap();
+        let mut settings = stage.config(&yaml).unwrap().store.unwrap();
+        // The test's own way to the store; a busy machine is no failure.
+        settings.timeout = PATIENCE;
         let store = Store::open(&settings, Clock::system()).await.unwrap();
         let room = Self { store, yaml };
         room.change(async |change| {
