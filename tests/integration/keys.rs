@@ -94,6 +94,7 @@ async fn a_key_that_is_wanted_and_not_held_is_named_by_its_id() {
         let told = vault.key("status", &[2]).await;
         let rotated = vault.key("rotate", &[2]).await;
         let opened = Store::open(&vault.settings(&[2]), Clock::system()).await;
+        let served = attache(&["serve", "--config", path(&vault.config(&[2]))]).await;
 
         assert_eq!(told.status.code(), Some(2), "{told:?}");
         let line = format!("{}  records: 1  not held", key_id(1));
@@ -101,6 +102,8 @@ async fn a_key_that_is_wanted_and_not_held_is_named_by_its_id() {
         assert_eq!(rotated.status.code(), Some(2), "{rotated:?}");
         assert!(rotated.stderr.contains(&key_id(1)), "{rotated:?}");
         assert!(matches!(opened, Err(OpenError::KeyMissing { .. })));
+        assert_eq!(served.status.code(), Some(2), "{served:?}");
+        assert!(served.stderr.contains(&key_id(1)), "{served:?}");
     })
     .await;
 }
@@ -127,9 +130,17 @@ async fn after_a_rotation_the_old_key_can_be_removed() {
             .unwrap();
         store.close().await;
 
+        tamper(&vault, &shared_token(&vault, &key_id(1))).await;
+        let before = vault.key("status", &[2, 1]).await;
+
         let rotated = vault.key("rotate", &[2, 1]).await;
         let again = vault.key("rotate", &[2, 1]).await;
 
+        let line = format!("{}  records: 3  in use", key_id(1));
+        assert!(before.stdout.contains(&line), "{before:?}");
+        let after = vault.key("status", &[2, 1]).await;
+        let line = format!("{}  records: 0  may be removed", key_id(1));
+        assert!(after.stdout.contains(&line), "{after:?}");
         assert_eq!(rotated.status.code(), Some(0), "{rotated:?}");
         assert!(rotated.stdout.contains("2 of 2 records"), "{rotated:?}");
         assert!(rotated.stdout.contains("sealed anew"), "{rotated:?}");
@@ -235,6 +246,18 @@ async fn a_rotation_that_was_ended_does_what_is_left() {
     .await;
 }
 
+/// A token of connector `a` that replicas share, sealed under this key.
+fn shared_token(vault: &Vault, key_id: &str) -> String {
+    let name = match vault.server {
+        Some(_) => "'k'",
+        None => "x'6b'",
+    };
+    format!(
+        "INSERT INTO shared_tokens (key, connector, key_id, holder, leased_until, spender) \
+         VALUES ({name}, 'a', '{key_id}', '', 0, '')"
+    )
+}
+
 fn rotation_entry() -> AuditEntry {
     AuditEntry {
         id: 0,
@@ -288,8 +311,8 @@ async fn what_does_not_open_is_told_and_does_not_hold_up_the_rest() {
 }
 
 /// Runs `sql` past the gateway, as whoever has the database would.
-async fn tamper(vault: &Vault, sql: &'static str) {
-    let script = sqlx::raw_sql(AssertSqlSafe(sql));
+async fn tamper(vault: &Vault, sql: &str) {
+    let script = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
     match vault.settings(&[1]).url {
         attache::config::StoreUrl::Sqlite(file) => {
             let url = format!("sqlite:{}", file.display());

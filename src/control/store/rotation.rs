@@ -6,6 +6,9 @@
 //! change, as short as any other, so that whoever writes meanwhile waits for one batch at most, and
 //! whatever ends the rotation leaves every record under one key or the other. What does not open
 //! stays as it is and is told: a key is not free as long as something lies under it.
+//!
+//! Shared tokens are named by fingerprints that are made under the current master key. Who has the
+//! new one first finds none of those before; they are erased, at the cost of a token request each.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -75,11 +78,16 @@ pub async fn keys_in_use(
 
 impl Store {
     async fn count_keys(&self) -> Result<BTreeMap<KeyId, u64>, StoreError> {
-        let sql = "SELECT key_id, COUNT(*) FROM data_keys GROUP BY key_id";
+        let sql = "SELECT key_id, COUNT(*) FROM data_keys GROUP BY key_id \
+             UNION ALL SELECT key_id, COUNT(*) FROM shared_tokens \
+             WHERE key_id <> '' GROUP BY key_id \
+             UNION ALL SELECT refresh_key_id, COUNT(*) FROM shared_tokens \
+             WHERE refresh_key_id <> '' GROUP BY refresh_key_id";
         let mut counts = BTreeMap::new();
         for mut row in self.0.engine.query(sql, Vec::new()).await? {
             let id = key_id(row.text()?)?;
-            counts.insert(id, row.count()?);
+            let count = row.count()?;
+            *counts.entry(id).or_default() += count;
         }
         Ok(counts)
     }
@@ -124,7 +132,15 @@ impl Store {
             change.commit().await?;
             tell(&rotation);
         }
+        self.forget_tokens_of_other_keys().await?;
         Ok(rotation)
+    }
+
+    async fn forget_tokens_of_other_keys(&self) -> Result<(), StoreError> {
+        let sql = "DELETE FROM shared_tokens \
+             WHERE key_id NOT IN ('', $1) OR refresh_key_id NOT IN ('', $1)";
+        let values = vec![self.keyring().current().as_str().into()];
+        self.engine().await?.query(sql, values).await.map(drop)
     }
 }
 
