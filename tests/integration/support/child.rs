@@ -57,6 +57,22 @@ impl Child {
         drop(self.process.stdin.take());
     }
 
+    /// What the system calls it.
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// Whether it has not ended yet.
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.process.try_wait().unwrap().is_none()
+    }
+
+    /// Ends it in the middle of what it does, as `kill -9` would; returns once it is gone.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
     /// Sends the signal `name` (`TERM`, `HUP` …) to this process alone.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("sh")

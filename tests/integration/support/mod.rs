@@ -13,6 +13,7 @@
 use std::future::Future;
 use std::time::Duration;
 
+pub(crate) mod administrator;
 pub(crate) mod answer;
 pub(crate) mod authority;
 pub(crate) mod body;
@@ -25,6 +26,7 @@ pub(crate) mod exchange;
 pub(crate) mod expiring;
 pub(crate) mod flow;
 pub(crate) mod gateway;
+pub(crate) mod island;
 pub(crate) mod load;
 pub(crate) mod message;
 pub(crate) mod names;

@@ -303,7 +303,7 @@ fn user() -> Option<User> {
 }
 
 /// Where the server's programs are: in the path, or where Debian keeps its newest.
-fn programs() -> PathBuf {
+pub(crate) fn programs() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -311,13 +311,15 @@ fn programs() -> PathBuf {
     let mut versions: Vec<PathBuf> = debian.map(|entry| entry.unwrap().path()).collect();
     let number = |path: &PathBuf| path.file_name()?.to_str()?.parse::<u32>().ok();
     versions.sort_by_key(|path| std::cmp::Reverse(number(path)));
-    std::env::split_paths(&path)
+    // The path may hold a link to one of them; all of them are where that leads.
+    let initdb = std::env::split_paths(&path)
         .chain(versions.into_iter().map(|version| version.join("bin")))
-        .find(|directory| directory.join("initdb").exists())
-        .expect("PostgreSQL is installed: tests/run does it")
+        .find_map(|directory| directory.join("initdb").canonicalize().ok())
+        .expect("PostgreSQL is installed: tests/run does it");
+    initdb.parent().unwrap().to_owned()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap().port()
 }
