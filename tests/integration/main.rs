@@ -22,6 +22,7 @@ mod canaries;
 mod certificates;
 mod check_connect;
 mod cli_connector;
+mod cli_connector_gateway;
 mod config;
 mod connections;
 mod crashes;
