@@ -25,7 +25,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::{Notify, watch};
 use tokio::task::spawn_blocking;
 
-use crate::clock::{in_real_time, rfc3339};
+use crate::clock::{Clock, in_real_time, rfc3339};
 use crate::config::{self, Config, ConnectorDefaults};
 use crate::connector::Connector;
 use crate::control::publisher::PublishError;
@@ -72,12 +72,11 @@ pub struct Follower {
     feed: Feed,
     store: Store,
     desk: Desk,
-    keeper: Keeper,
+    keeper: Arc<Keeper>,
     poll: Duration,
     /// Attempts in a row that failed.
     failures: u32,
     next_look: Duration,
-    next_tidy: Duration,
 }
 
 /// Why a gateway cannot serve what its store holds.
@@ -115,11 +114,10 @@ impl Feed {
             feed: feed.clone(),
             store,
             desk,
-            keeper: Keeper::new(settings),
+            keeper: Arc::new(Keeper::new(settings)),
             poll: settings.poll,
             failures: 0,
             next_look: now,
-            next_tidy: now + TIDY_EVERY,
         };
         // Nothing was published before that would have to be let go of.
         match follower.look().await {
@@ -175,24 +173,20 @@ impl Feed {
 
 impl Follower {
     /// Publishes what changes, and hands the pools that nothing leads to any more to `retire`, for
-    /// ever.
+    /// ever. Keeps the snapshot and tidies the store beside that, which no change waits for.
     pub async fn follow(mut self, retire: impl Fn(Vec<PoolId>)) {
-        loop {
-            self.wait().await;
-            if let Looked::Published { retired, revision } = self.look().await {
-                retire(retired);
-                self.feed.0.reached.send_replace(revision);
+        let (keeper, store) = (Arc::clone(&self.keeper), self.store.clone());
+        let clock = self.desk.clock.clone();
+        let following = async {
+            loop {
+                self.wait().await;
+                if let Looked::Published { retired, revision } = self.look().await {
+                    retire(retired);
+                    self.feed.0.reached.send_replace(revision);
+                }
             }
-            if self.failures > 0 {
-                continue;
-            }
-            self.keeper.keep(&self.store, &self.desk.clock).await;
-            let now = self.desk.clock.monotonic();
-            if now >= self.next_tidy {
-                self.next_tidy = now + TIDY_EVERY;
-                self.tidy().await;
-            }
-        }
+        };
+        tokio::join!(following, keeper.keep(&store, &clock), tidy(&store, &clock));
     }
 
     /// Returns once there is something to do, or it is time to look whether there is. After a
@@ -200,12 +194,10 @@ impl Follower {
     async fn wait(&self) {
         let seen = self.feed.ledger().seen();
         let is_well = self.failures == 0;
-        let due = self.keeper.due().filter(|_| is_well);
-        let time = due.map_or(self.next_look, |due| due.min(self.next_look));
         tokio::select! {
             () = self.store.changed(seen), if is_well => {}
             () = self.feed.0.asked.notified(), if is_well => {}
-            () = self.desk.clock.sleep_until(time) => {}
+            () = self.desk.clock.sleep_until(self.next_look) => {}
         }
     }
 
@@ -238,7 +230,7 @@ impl Follower {
             self.failures += 1;
         } else {
             if let Looked::Published { .. } = looked {
-                self.keeper.want(now);
+                self.keeper.want();
             }
             self.feed.ledger().found();
             self.next_look = now + self.poll;
@@ -289,9 +281,13 @@ impl Follower {
             Looked::Failed(None)
         })
     }
+}
 
-    async fn tidy(&self) {
-        if let Err(error) = self.store.tidy().await {
+/// Erases what the store keeps no longer, now and then, for ever.
+async fn tidy(store: &Store, clock: &Clock) {
+    loop {
+        clock.sleep_until(clock.monotonic() + TIDY_EVERY).await;
+        if let Err(error) = store.tidy().await {
             let error = logging::with_sources(&error);
             tracing::warn!(error, "what the store keeps no longer could not be erased");
         }

@@ -14,7 +14,9 @@
 //! comparison of the others and nothing else.
 //!
 //! An inactive connector is known and leads nowhere: it holds no pool, no TLS identity, no secret
-//! beside its own text and no token, so that what it held is gone with its deactivation.
+//! beside its own text and no token, so that what it held is gone with its deactivation. The token
+//! of one that was deactivated or deleted is ended at its authorization server too, where that
+//! offers it (RFC 7009).
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +36,7 @@ mod build;
 mod expiries;
 mod ground;
 
-pub use amend::Amended;
+pub use amend::{Amended, Withdrawal};
 
 use build::{Builder, Differences, Next};
 use expiries::{expiry, own_expiries, tell_expiries};
@@ -237,6 +239,9 @@ impl Publisher {
     fn let_go(&self, ground: &mut Ground, next: &Next) -> Vec<PoolId> {
         let mut retired = Vec::new();
         for entry in &next.gone {
+            if next.ends(entry) {
+                self.credentials.revoke(&entry.source);
+            }
             self.credentials.retire(&entry.source);
             if let Some(now) = next.entries.get(&entry.connector.id) {
                 now.state.edited(&now.connector.bulkhead);

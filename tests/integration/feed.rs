@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::support::authority::Authority;
 use crate::support::client::{Answered, Client};
 use crate::support::connector::{connector, connectors};
+use crate::support::exchange::Recorded;
 use crate::support::gateway::{Running, get};
 use crate::support::origin::{Origin, Setup, held, scripted};
 use crate::support::postgres::Postgres;
@@ -155,6 +156,37 @@ async fn a_change_that_flows_are_not_to_notice_costs_no_token() {
 
     assert_eq!(gateway.get("/mine/x").await.status, 200);
     assert_eq!(authority.count(), 1);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn the_token_of_a_connector_that_goes_is_ended_and_that_of_one_that_cannot_be_read_is_not() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let revocations = Origin::plain(&stage.server()).await;
+    let authority = Authority::plain(&stage.server()).await;
+    authority.release_all();
+    let room = StoreRoom::sqlite(&stage).await;
+    let mut document = with_token(&origin.url("/"), &authority.token_url(), "secret");
+    document["auth"]["oauth2"]["revocation_url"] = revocations.url("/revoke").into();
+    for id in ["unread", "deleted", "inactive"] {
+        room.create(id, document.clone()).await;
+    }
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    for id in ["unread", "deleted", "inactive"] {
+        assert_eq!(gateway.get(&format!("/{id}/x")).await.status, 200);
+    }
+
+    room.edit("unread", |record| record.document["cookies"] = 1.into())
+        .await;
+    room.set("deleted", Phase::Deleted).await;
+    until_at(&gateway, room.set("inactive", Phase::Inactive).await).await;
+
+    revocations.until(|tally| tally.whole == 2).await;
+    let mut bodies: Vec<_> = revocations.requests().iter().map(Recorded::text).collect();
+    bodies.sort();
+    assert!(bodies[0].contains("token-2"), "{bodies:?}");
+    assert!(bodies[1].contains("token-3"), "{bodies:?}");
     gateway.drain().await;
 }
 

@@ -143,6 +143,7 @@ async fn a_snapshot_that_was_changed_on_disk_serves_nobody() {
 async fn a_store_that_stops_hangs_or_is_killed_under_load_costs_no_request() {
     let scene = Scene::new().await;
     let gateway = scene.start().await;
+    until_ready(&gateway).await;
     let load = Load::start(gateway.flows(), "/mine/x", (4, 1));
     load.further(200).await;
     let up = async |up: f64| {

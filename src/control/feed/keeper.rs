@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 
 use crate::clock::Clock;
@@ -19,10 +20,7 @@ const RETRY: Duration = Duration::from_secs(30);
 /// Makes copies when they are wanted, and not too often.
 pub(super) struct Keeper {
     file: SnapshotFile,
-    due: Option<Duration>,
-    not_before: Duration,
-    /// Whether the last copy could not be made, which is told once.
-    is_failing: bool,
+    wanted: Notify,
 }
 
 impl Keeper {
@@ -30,10 +28,13 @@ impl Keeper {
     pub(super) fn new(settings: &config::Store) -> Self {
         Self {
             file: SnapshotFile::new(settings.snapshot.clone(), &settings.url),
-            due: None,
-            not_before: Duration::ZERO,
-            is_failing: false,
+            wanted: Notify::new(),
         }
+    }
+
+    /// The store has changed: a copy is wanted.
+    pub(super) fn want(&self) {
+        self.wanted.notify_one();
     }
 
     /// What the last copy holds, of whatever process made it.
@@ -54,36 +55,31 @@ impl Keeper {
         }
     }
 
-    /// The store has changed: a copy is wanted, soon after `now`.
-    pub(super) fn want(&mut self, now: Duration) {
-        let due = (now + SETTLE).max(self.not_before);
-        self.due.get_or_insert(due);
-    }
-
-    /// When it is to be made.
-    pub(super) fn due(&self) -> Option<Duration> {
-        self.due
-    }
-
-    /// Makes it, if its time has come.
-    pub(super) async fn keep(&mut self, store: &Store, clock: &Clock) {
-        let begun = clock.monotonic();
-        if self.due.is_none_or(|due| begun < due) {
-            return;
-        }
-        self.due = None;
-        let made = self.make(store, clock).await;
-        let ended = clock.monotonic();
-        self.not_before = ended + ended.saturating_sub(begun) * REST;
-        match made {
-            Ok(()) => self.is_failing = false,
-            Err(error) => {
-                if !self.is_failing {
-                    tracing::error!(error, "the snapshot of the store could not be written");
+    /// Makes each copy that is wanted, for ever.
+    pub(super) async fn keep(&self, store: &Store, clock: &Clock) {
+        // One that could not be made is told once.
+        let mut is_failing = false;
+        loop {
+            self.wanted.notified().await;
+            clock.sleep_until(clock.monotonic() + SETTLE).await;
+            let begun = clock.monotonic();
+            let made = self.make(store, clock).await;
+            let ended = clock.monotonic();
+            let pause = match made {
+                Ok(()) => {
+                    is_failing = false;
+                    ended.saturating_sub(begun) * REST
                 }
-                self.is_failing = true;
-                self.due = Some(ended + RETRY);
-            }
+                Err(error) => {
+                    if !is_failing {
+                        tracing::error!(error, "the snapshot of the store could not be written");
+                    }
+                    is_failing = true;
+                    self.want();
+                    RETRY
+                }
+            };
+            clock.sleep_until(ended + pause).await;
         }
     }
 

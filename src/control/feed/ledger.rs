@@ -9,7 +9,7 @@ use crate::clock::Clock;
 use crate::config::ConnectorDefaults;
 use crate::connector::ConnectorId;
 use crate::control::Health;
-use crate::control::publisher::{PublishError, Publisher};
+use crate::control::publisher::{PublishError, Publisher, Withdrawal};
 use crate::control::store::{Changes, StoreError};
 use crate::directory::PoolId;
 use crate::logging;
@@ -102,9 +102,9 @@ impl Ledger {
             let record = &opened.record;
             match read(opened, defaults) {
                 Reading::Served(connector) => served.push(connector),
-                Reading::Gone => withdrawn.push(record.id.clone()),
+                Reading::Gone => withdrawn.push((record.id.clone(), Withdrawal::Deleted)),
                 Reading::Broken(error) => {
-                    withdrawn.push(record.id.clone());
+                    withdrawn.push((record.id.clone(), Withdrawal::Unread));
                     let revision = record.revision;
                     let cause = Cause::Itself;
                     broken.push((
@@ -125,7 +125,8 @@ impl Ledger {
                 .map(|one| &one.record.id)
                 .collect();
             let stored = self.desk.publisher.stored();
-            withdrawn.extend(stored.into_iter().filter(|id| !named.contains(id)));
+            let gone = stored.into_iter().filter(|id| !named.contains(id));
+            withdrawn.extend(gone.map(|id| (id, Withdrawal::Deleted)));
         }
         let amended = self.desk.publisher.amend(&served, &withdrawn);
         broken.extend(amended.refused.into_iter().map(|(id, error)| {

@@ -8,6 +8,15 @@ use super::{PublishError, Publisher, expiry, tell_expiries};
 use crate::connector::{Connector, ConnectorId};
 use crate::directory::{PoolId, Snapshot};
 
+/// Why a connector of the store is withdrawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Withdrawal {
+    /// It was deleted: its token is ended too.
+    Deleted,
+    /// It cannot be read here. Its token may be in use elsewhere, and is left alone.
+    Unread,
+}
+
 /// What came of an amendment.
 #[derive(Debug, Default)]
 pub struct Amended {
@@ -26,7 +35,11 @@ impl Publisher {
     ///
     /// What this costs goes by what it changes, unless a certificate is involved, whose expiries are
     /// told together, or a connector is withdrawn, whose series is looked for among all.
-    pub fn amend(&self, changed: &[Arc<Connector>], withdrawn: &[ConnectorId]) -> Amended {
+    pub fn amend(
+        &self,
+        changed: &[Arc<Connector>],
+        withdrawn: &[(ConnectorId, Withdrawal)],
+    ) -> Amended {
         let mut published = self.published();
         let snapshot = Snapshot::clone(&self.directory.current());
         let mut amended = Amended::default();
@@ -50,12 +63,13 @@ impl Publisher {
             match built {
                 Ok(entry) => made.push(entry),
                 Err(error) => {
-                    removed.extend(ours.then(|| id.clone()));
+                    removed.extend(ours.then(|| (id.clone(), Withdrawal::Unread)));
                     amended.refused.push((id.clone(), error));
                 }
             }
         }
-        let ours = withdrawn.iter().filter(|id| published.stored.contains(*id));
+        let ours = withdrawn.iter();
+        let ours = ours.filter(|(id, _)| published.stored.contains(id));
         removed.extend(ours.cloned());
         if made.is_empty() && removed.is_empty() {
             return amended;
@@ -64,7 +78,7 @@ impl Publisher {
         amended.retired = self.show(&mut published.ground, snapshot.settings, &next);
         let own = next.made.iter().map(|one| one.connector.id.clone());
         published.stored.extend(own);
-        for id in &removed {
+        for (id, _) in &removed {
             published.stored.remove(id);
         }
         if !removed.is_empty() || !amended.refused.is_empty() {
@@ -101,9 +115,10 @@ impl Publisher {
         self.published().stored.len()
     }
 
-    /// Withdraws one connector of the store; flows find it no more. Returns the pools that nothing
-    /// leads to any more.
+    /// Withdraws one connector of the store, which was deleted; flows find it no more. Returns the
+    /// pools that nothing leads to any more.
     pub fn withdraw(&self, id: &ConnectorId) -> Vec<PoolId> {
-        self.amend(&[], std::slice::from_ref(id)).retired
+        self.amend(&[], &[(id.clone(), Withdrawal::Deleted)])
+            .retired
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::PublishError;
 use super::ground::{Basis, Ground};
+use super::{PublishError, Withdrawal};
 use crate::config::Config;
 use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
 use crate::credential::{Credential, Credentials, Source};
@@ -17,7 +17,7 @@ pub(super) struct Differences {
     /// The connectors that are new or changed.
     pub(super) built: Vec<Wanted>,
     /// Those that are gone.
-    pub(super) removed: Vec<ConnectorId>,
+    pub(super) removed: Vec<(ConnectorId, Withdrawal)>,
 }
 
 /// A connector that gets another entry.
@@ -74,7 +74,8 @@ impl Differences {
         if met < previous.len() {
             let stay: HashSet<&ConnectorId> = connectors.iter().map(|one| &one.id).collect();
             let gone = |id: &&ConnectorId| !stay.contains(id) && !stored.contains(*id);
-            removed.extend(previous.keys().filter(gone).cloned());
+            let gone = previous.keys().filter(gone).cloned();
+            removed.extend(gone.map(|id| (id, Withdrawal::Deleted)));
         }
         Self { built, removed }
     }
@@ -87,24 +88,43 @@ pub(super) struct Next {
     pub(super) made: Vec<Arc<Entry>>,
     /// The entries that they replace, and those of connectors that are gone.
     pub(super) gone: Vec<Arc<Entry>>,
+    /// Of connectors that are gone, those whose tokens are left alone.
+    unread: HashSet<ConnectorId>,
 }
 
 impl Next {
     /// What was `made` in the place of what stood there before, without what is `removed`.
-    pub(super) fn new(previous: &Entries, made: Vec<Arc<Entry>>, removed: &[ConnectorId]) -> Self {
+    pub(super) fn new(
+        previous: &Entries,
+        made: Vec<Arc<Entry>>,
+        removed: &[(ConnectorId, Withdrawal)],
+    ) -> Self {
         let mut entries = previous.clone();
         let mut gone = Vec::new();
         for entry in &made {
             let id = entry.connector.id.clone();
             gone.extend(entries.insert(id, Arc::clone(entry)));
         }
-        for id in removed {
+        for (id, _) in removed {
             gone.extend(entries.remove(id));
         }
+        let unread = removed.iter();
+        let unread = unread.filter(|(_, why)| *why == Withdrawal::Unread);
         Self {
             entries,
             made,
             gone,
+            unread: unread.map(|(id, _)| id.clone()).collect(),
+        }
+    }
+
+    /// Whether the connector of `entry` is served no more, by anybody: it was deactivated or
+    /// deleted.
+    pub(super) fn ends(&self, entry: &Entry) -> bool {
+        let id = &entry.connector.id;
+        match self.entries.get(id) {
+            Some(now) => !now.connector.enabled,
+            None => !self.unread.contains(id),
         }
     }
 }

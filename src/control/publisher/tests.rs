@@ -252,7 +252,7 @@ async fn the_store_and_the_configuration_leave_each_other_alone() {
 
     let one = ConnectorId::parse("s0").unwrap();
     let own = ConnectorId::parse("c0").unwrap();
-    publisher.amend(&[], &[one, own]);
+    publisher.amend(&[], &[one, own].map(|id| (id, Withdrawal::Deleted)));
     assert_eq!(differing(&before, &publisher.entries()), ["c1", "s0"]);
     assert!(
         publisher.entries().contains_key("c0"),
