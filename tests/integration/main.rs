@@ -62,6 +62,7 @@ mod registry;
 mod reload;
 mod reload_settings;
 mod replay;
+mod replicas;
 mod resolving;
 mod retries;
 mod retries_http2;

@@ -24,6 +24,7 @@ pub(crate) mod client;
 pub(crate) mod connector;
 pub(crate) mod exchange;
 pub(crate) mod expiring;
+pub(crate) mod fleet;
 pub(crate) mod flow;
 pub(crate) mod gateway;
 pub(crate) mod island;
