@@ -52,6 +52,11 @@ async fn two_that_want_one_name_or_one_id_get_one_connector() {
 
         let good = made.iter().filter(|made| made.is_ok()).count();
         assert_eq!(good, 1, "{key}: {made:?}");
+        let told = |made: &Result<_, Refused>| match key {
+            "name" => matches!(made, Err(Refused::NameTaken)),
+            _ => matches!(made, Err(Refused::IdTaken)),
+        };
+        assert_eq!(made.iter().filter(|made| told(made)).count(), 7, "{made:?}");
     }
 }
 
