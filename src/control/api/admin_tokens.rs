@@ -148,7 +148,7 @@ async fn list(
     mut query: Query,
 ) -> Result<Response, Problem> {
     let limit = query.limit();
-    let after = query.text("after");
+    let after = query.after();
     query.done()?;
     let page = store::Page {
         after,

@@ -32,6 +32,8 @@ pub(super) fn routes() -> OpenApiRouter<Shared> {
 const LINES: &str = "application/x-ndjson";
 /// Entries that are read at a time for a stream of lines.
 const PIECE: u32 = 200;
+/// The longest text that entries are looked for by.
+const FILTER_CHARS_MAX: usize = 512;
 
 /// One change, or one that was refused.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -108,9 +110,9 @@ impl From<AuditEntry> for View {
     operation_id = "list-audit",
     params(
         ("organization" = Option<String>, Query, description = "Whose things they are about."),
-        ("target" = Option<String>, Query, description = "To what it was done."),
-        ("actor" = Option<String>, Query, description = "Who did it."),
-        ("action" = Option<String>, Query, description = "What was done."),
+        ("target" = Option<String>, Query, description = "To what it was done.", max_length = 512),
+        ("actor" = Option<String>, Query, description = "Who did it.", max_length = 512),
+        ("action" = Option<String>, Query, description = "What was done.", max_length = 512),
         ("since" = Option<String>, Query, description = "The earliest moment (RFC 3339)."),
         ("limit" = Option<u32>, Query, description = "How many a page has at most.", minimum = 1, maximum = 200),
         ("after" = Option<u64>, Query, description = "The number of the last entry that is known: `next` of the page before."),
@@ -129,9 +131,9 @@ async fn list(
     let form = "an organization";
     let filter = AuditFilter {
         organization: query.read("organization", form, |text| Organization::parse(text).ok()),
-        target: query.text("target"),
-        actor: query.text("actor"),
-        action: query.text("action"),
+        target: query.text("target", FILTER_CHARS_MAX),
+        actor: query.text("actor", FILTER_CHARS_MAX),
+        action: query.text("action", FILTER_CHARS_MAX),
         since: query.read("since", "a date and time (RFC 3339)", date),
     };
     let number = |text: &str| u64::try_from(text.parse::<i64>().ok()?).ok();

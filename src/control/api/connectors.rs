@@ -133,11 +133,11 @@ async fn list(
         organization: query.read("organization", ORGANIZATION_FORM, organization),
         state: query.read("state", "active, inactive or deleted", phase),
         kind: query.read("kind", "custom", kind),
-        name: query.text("name"),
+        name: query.text("name", 200),
         source: query.read("source", "store or file", source),
     };
     let limit = query.limit();
-    let after = query.text("after");
+    let after = query.after();
     query.done()?;
     let page = Page { after, limit };
     let listing = shared.registry.list(&actor, &filter, page).await?;

@@ -14,6 +14,8 @@ use serde::Serialize;
 use super::problem::{FieldError, Problem};
 
 /// How many of a list's items one page has at most.
+/// The longest `after`.
+const AFTER_CHARS_MAX: usize = 200;
 const LIMIT_MAX: u32 = 200;
 /// How many it has if nobody says.
 const LIMIT_DEFAULT: u32 = 50;
@@ -47,9 +49,15 @@ pub(super) struct Query {
 }
 
 impl Query {
-    /// The text of `name`, which is taken out.
-    pub(super) fn text(&mut self, name: &str) -> Option<String> {
-        self.parameters.remove(name)
+    /// The text of `name`, which is taken out, of at most `chars_max` characters.
+    pub(super) fn text(&mut self, name: &str, chars_max: usize) -> Option<String> {
+        let short = |text: &str| (text.chars().count() <= chars_max).then(|| text.to_owned());
+        self.read(name, &format!("at most {chars_max} characters"), short)
+    }
+
+    /// `after`: the item behind which the page begins.
+    pub(super) fn after(&mut self) -> Option<String> {
+        self.text("after", AFTER_CHARS_MAX)
     }
 
     /// `name` as `read` understands it; what it does not is a fault that says `form`.
@@ -59,7 +67,7 @@ impl Query {
         form: &str,
         read: impl FnOnce(&str) -> Option<T>,
     ) -> Option<T> {
-        let text = self.text(name)?;
+        let text = self.parameters.remove(name)?;
         let value = read(&text);
         if value.is_none() {
             self.fault(name, format!("must be {form}"));

@@ -11,7 +11,7 @@ use crate::control::store::{Snapshot, SnapshotFile, Store};
 use crate::logging;
 
 /// How long changes are gathered before a copy is made of them.
-const SETTLE: Duration = Duration::from_secs(1);
+const SETTLE: Duration = Duration::from_millis(100);
 /// How many times as long as it took to make a copy no other one is made.
 const REST: u32 = 10;
 /// When a copy is tried again that could not be made.

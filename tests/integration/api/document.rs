@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::desk::Desk;
 use crate::support::client::Client;
@@ -192,4 +192,36 @@ async fn every_object_is_closed_and_every_reference_leads_somewhere() {
         }
     }
     walk(&document, &document, "");
+}
+
+#[tokio::test]
+async fn no_operation_that_is_described_is_done_for_nobody() {
+    let desk = Desk::new().await;
+    let (id, tag) = desk.made("Orders").await;
+    let mut client = Client::http1(desk.address).await;
+    let document = client.get("/openapi.json").await.json();
+    let fields = [("if-match", &*tag), ("content-type", "application/json")];
+
+    let mut asked = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        let path = path
+            .strip_prefix("/api/v1")
+            .unwrap()
+            .replace("{id}", &id)
+            .replace("{name}", "acme");
+        for method in operations.as_object().unwrap().keys() {
+            let method = method.to_uppercase();
+            let body = json!({});
+            let answer = desk.as_who("attache_nobody", (&method, &path), &fields, &body);
+            let answer = answer.await;
+            // The fifth failure of a minute turns the address away.
+            let wanted = if asked < 5 { 401 } else { 429 };
+            assert_eq!(answer.status, wanted, "{method} {path}: {}", answer.text());
+            asked += 1;
+        }
+    }
+
+    assert!(asked > 20, "{asked}");
+    let still = desk.get(&format!("/connectors/{id}")).await;
+    assert_eq!(still.field("etag"), Some(&*tag));
 }

@@ -2,8 +2,8 @@
 //! not described, in no other type, with no other fields.
 //!
 //! `openapi/schemathesis.toml` says which checks are off, and why; with `openapi/deep.toml` requests
-//! are made to things that there are. `ignored_auth` has a run of its own, because whoever fails to
-//! authenticate too often is turned away with everybody at their address.
+//! are made to things that there are. `ignored_auth` is off, because whoever fails to authenticate too
+//! often is turned away with everybody at their address; `document.rs` has a test in its place.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -112,16 +112,4 @@ async fn no_request_that_can_be_made_of_the_description_is_answered_otherwise() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nor_is_one_to_what_there_is() {
     everything("deep.toml").await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_operation_that_is_described_is_done_for_nobody() {
-    let (desk, token) = furnished().await;
-
-    let arguments = [
-        ["--checks", "ignored_auth"],
-        ["--phases", "examples,coverage"],
-        ["--max-examples", "1"],
-    ];
-    run(&desk, &token, "schemathesis.toml", arguments.as_flattened()).await;
 }
