@@ -5,6 +5,7 @@ use super::binding::{credentials_differ, unbound};
 use super::draft::Edited;
 use super::phases::undeleted;
 use super::refused::Refused;
+use super::secrets::untried;
 use super::view::ConnectorView;
 use super::{Edit, IfMatch, Registry};
 use crate::config::stored::{self, Secrets};
@@ -69,6 +70,7 @@ impl Registry {
         match &sealing {
             Sealing::Untouched => {}
             Sealing::Renewed(secrets) => {
+                untried(&mut next);
                 change.seal_secrets(&next, Slot::Current, secrets).await?;
             }
             Sealing::Rebound(secrets) => {

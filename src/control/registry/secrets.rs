@@ -221,6 +221,7 @@ impl Registry {
         }
         let previous = change.secrets(&record, Slot::Previous).await?;
         record.previous_until = None;
+        untried(&mut record);
         change
             .seal_secrets(&record, Slot::Current, &previous)
             .await?;
@@ -234,6 +235,13 @@ impl Registry {
         let mut next = current.clone();
         next.extend(self.0.store.secrets(record, Slot::Staged).await?);
         Ok((current, next))
+    }
+}
+
+/// What is staged was tried beside secrets that are others now, if it was tried at all.
+pub(super) fn untried(record: &mut ConnectorRecord) {
+    if let Some(staged) = &mut record.staged {
+        staged.tested_at = None;
     }
 }
 

@@ -215,6 +215,28 @@ async fn secrets_that_were_found_good_are_promoted_without_another_walk() {
 }
 
 #[tokio::test]
+async fn what_was_tried_beside_secrets_that_are_others_now_is_tried_again() {
+    let room = Room::new().await;
+    let made = room.promoted("Orders", NEXT).await;
+    let (registry, id, any) = (&room.registry, &made.id, IfMatch::Any);
+    let third = "canary-third-password-91d0";
+    room.accept(third);
+    registry
+        .stage(&acme(), id, basic_password(third), any)
+        .await
+        .unwrap();
+    let (_, tried) = registry.test_staged(&acme(), id, any).await.unwrap();
+    assert!(tried.staged.unwrap().tested_at.is_some());
+
+    let back = registry.roll_back(&acme(), id, any).await.unwrap();
+
+    assert_eq!(back.staged.unwrap().tested_at, None);
+    let walks = room.walks();
+    registry.promote(&acme(), id, HOUR, any).await.unwrap();
+    assert_eq!(room.walks(), walks + 1);
+}
+
+#[tokio::test]
 async fn earlier_secrets_are_kept_as_long_as_was_said_and_thirty_days_at_most() {
     let room = Room::new().await;
     room.accept(NEXT);
