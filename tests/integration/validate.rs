@@ -255,7 +255,11 @@ async fn a_reload_changes_where_walks_may_lead() {
     let connector = &config.connectors[0];
 
     let report = validator.walk(connector).await;
-    assert_eq!(failed(&report).0, "resolve");
+    let (leg, said) = failed(&report);
+    assert_eq!(leg, "resolve");
+    // Whoever tries names learns nothing of a network that is closed to them.
+    assert!(said.contains("in the refused range 127.0.0.0/8"), "{said}");
+    assert!(!said.contains("127.0.0.1"), "{said}");
     validator.update(&config).unwrap();
     let report = validator.walk(connector).await;
 

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::hint::{self, Place};
 use super::report::Broken;
-use super::{PROBE, VALIDATION, Walk};
+use super::{PROBE, VALIDATION, Walk, told};
 use crate::connector::{Http2, HttpsUrl};
 use crate::credential::Credential;
 use crate::dial::Stream;
@@ -69,7 +69,7 @@ impl Walk<'_> {
         let tls = self.identity(certificate, Http2::Off)?;
         let dialed = self.dial(url.origin(), &tls).await.map_err(|error| {
             let hint = hint::dial(&error, Place::ResourceDomain);
-            broken(with_sources(&error), hint)
+            broken(told(&error), hint)
         })?;
         let request = request(url, credential).map_err(|_| {
             let reason = "the request could not be written".to_owned();

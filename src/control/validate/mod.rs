@@ -5,10 +5,11 @@
 //!
 //! No flow's request is made: an origin sees a handshake, and what the connector itself names to be
 //! called, its validation URL and its probe. A credential goes where it goes in service and nowhere
-//! else; redirects are not followed. No secret, token or text of another server is told. A walk has
-//! an end, whoever answers how slowly. Nothing of it is left: its token is apart from those of
-//! service, and it is counted in no series of a connector's.
+//! else; redirects are not followed. No secret, token or text of another server is told, nor a
+//! refused address. A walk has an end, whoever answers how slowly. Nothing of it is left: its token
+//! is apart from those of service, and it is counted in no series of a connector's.
 
+use std::error::Error;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -205,7 +206,7 @@ impl Walk<'_> {
                 Err(Broken {
                     leg,
                     step: None,
-                    reason: with_sources(&error),
+                    reason: told(&error),
                     hint: hint::dial(&error, Place::ResourceDomain),
                 })
             }
@@ -250,7 +251,7 @@ impl Walk<'_> {
             Err(error) => Err(Broken {
                 leg: TOKEN,
                 step: token_step(&error),
-                reason: with_sources(&error),
+                reason: told(&error),
                 hint: hint::token(&error),
             }),
         }
@@ -337,6 +338,25 @@ async fn taken(mut stream: Stream) -> Result<(), Broken> {
         Ok(Ok(1..)) | Err(_) => Ok(()),
         Ok(Ok(0)) => Err(broken("the origin hung up after the handshake".to_owned())),
         Ok(Err(error)) => Err(broken(with_sources(&error))),
+    }
+}
+
+/// What is said of `error`; not what a name resolves to where that is refused. Whoever may try
+/// connectors would learn by name what stands in a network that is closed to them.
+fn told(error: &(dyn Error + 'static)) -> String {
+    let chain = std::iter::successors(Some(error), |error| (*error).source());
+    let mut dials = chain.filter_map(|error| error.downcast_ref::<DialError>());
+    match dials.next() {
+        Some(DialError::AddressRefused { host, range, .. }) => {
+            format!("{host} resolves to an address in the refused range {range}")
+        }
+        Some(
+            DialError::Resolve { .. }
+            | DialError::Connect { .. }
+            | DialError::Tls { .. }
+            | DialError::TimedOut { .. },
+        )
+        | None => with_sources(error),
     }
 }
 
