@@ -3,9 +3,13 @@
 //! # Invariants
 //!
 //! Entries are numbered in the order in which they are kept, without a gap: whoever has read up to
-//! one misses nothing by asking for those after it.
+//! one misses nothing by asking for those after it. None takes more than a bounded place, since
+//! pages hold many of them: of what is long its SHA-256 (FIPS 180-4) is kept.
 
 use std::time::SystemTime;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Value as Json, json};
 
 use super::change::Change;
 use super::connectors::organization;
@@ -13,6 +17,11 @@ use super::engine::{Conditions, Row, Session};
 use super::{AuditEntry, AuditOutcome, Page, Store, StoreError};
 use crate::connector::Organization;
 use crate::control::access::Role;
+
+/// The longest text of a state before or after that is kept as it is: trust anchors are longer.
+const TEXT_BYTES_MAX: usize = 2 * 1024;
+/// The most that is kept of such a state.
+const STATE_BYTES_MAX: usize = 32 * 1024;
 
 const COLUMNS: &str = "id, at, actor, role, organization, action, target, refused, address, \
      request_id, before, after";
@@ -103,10 +112,38 @@ async fn append(session: &mut Session, entry: &AuditEntry) -> Result<(), StoreEr
         refused.into(),
         entry.address.as_str().into(),
         entry.request_id.as_str().into(),
-        entry.before.as_ref().into(),
-        entry.after.as_ref().into(),
+        entry.before.as_ref().map(bounded).into(),
+        entry.after.as_ref().map(bounded).into(),
     ];
     session.query(sql, values).await.map(drop)
+}
+
+/// `value` as it is kept, in [`STATE_BYTES_MAX`].
+fn bounded(value: &Json) -> String {
+    let mut value = value.clone();
+    shorten(&mut value);
+    let text = value.to_string();
+    match text.len() <= STATE_BYTES_MAX {
+        true => text,
+        false => digested(&text).to_string(),
+    }
+}
+
+fn shorten(value: &mut Json) {
+    match value {
+        Json::String(text) if text.len() > TEXT_BYTES_MAX => *value = digested(text),
+        Json::Array(items) => items.iter_mut().for_each(shorten),
+        Json::Object(entries) => entries.values_mut().for_each(shorten),
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => {}
+    }
+}
+
+/// What tells whether a long text is the same as another.
+fn digested(text: &str) -> Json {
+    let sha256 = digest(&SHA256, text.as_bytes());
+    let hex = |byte: &u8| format!("{byte:02x}");
+    let sha256: String = sha256.as_ref().iter().map(hex).collect();
+    json!({ "bytes": text.len(), "sha256": sha256 })
 }
 
 fn read_entry(mut row: Row) -> Result<AuditEntry, StoreError> {

@@ -182,6 +182,32 @@ async fn audit_entries_are_read_as_they_were_written_in_the_order_they_were_kept
     .await;
 }
 
+#[tokio::test]
+async fn of_what_is_long_the_audit_log_keeps_what_tells_it_from_other_texts() {
+    on_both(|room| async move {
+        let store = room.open().await;
+        let many = vec!["x".repeat(100); 1_000];
+        let long = AuditEntry {
+            before: Some(json!({ "name": "a", "ca_bundle": "x".repeat(1 << 20) })),
+            after: Some(json!({ "name": "a", "allow": many })),
+            ..entry("orders")
+        };
+
+        store.note(&long).await.unwrap();
+
+        let found = store.audit_entries(&AuditFilter::default(), all()).await;
+        let found = found.unwrap().remove(0);
+        let (before, after) = (found.before.unwrap(), found.after.unwrap());
+        assert_eq!(before["name"], "a");
+        assert_eq!(before["ca_bundle"]["bytes"], 1 << 20);
+        for digested in [&before["ca_bundle"], &after] {
+            assert_eq!(digested["sha256"].as_str().unwrap().len(), 64);
+        }
+        assert!(after["bytes"].as_u64().unwrap() > 100_000);
+    })
+    .await;
+}
+
 fn later(at: SystemTime) -> SystemTime {
     at + Duration::from_millis(1)
 }
