@@ -90,6 +90,21 @@ impl Role {
             Self::ReadOnlyAdmin => Access::None,
         }
     }
+
+    /// Whether it may connect the contact centre itself (kind `webex-cc`), which takes one of three
+    /// of those that write.
+    pub fn connects_the_contact_centre(self) -> bool {
+        matches!(
+            self,
+            Self::FullAdmin | Self::ExternalFullAdmin | Self::ContactCenterServiceAdmin
+        )
+    }
+
+    /// Whether it may do something that `other` may not.
+    pub fn exceeds(self, other: Self) -> bool {
+        self.access() > other.access()
+            || (self.connects_the_contact_centre() && !other.connects_the_contact_centre())
+    }
 }
 
 impl FromStr for Role {

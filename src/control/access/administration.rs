@@ -6,9 +6,11 @@
 //! organization, and only `*` makes `*`. Every change and every refused one is in the audit log, a
 //! change in the same transaction.
 
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use serde_json::Value;
+use tokio::sync::Semaphore;
 
 use super::{Access, Actor, HashError, Scope};
 use crate::clock::Clock;
@@ -17,11 +19,15 @@ use crate::connector::Organization;
 use crate::control::store::{AuditEntry, AuditOutcome, Change, Store, StoreError};
 use crate::logging::with_sources;
 
+/// Tokens that are made at once, each hashed in 19 MiB and tens of milliseconds of a core.
+const MINTS_MAX: usize = 2;
+
 /// Does what administrators ask for with tokens and organizations. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Administration {
     pub(super) store: Store,
     pub(super) clock: Clock,
+    pub(super) mints: Arc<Semaphore>,
 }
 
 /// Why nothing was done. Its `Display` is the text for administrators.
@@ -108,7 +114,12 @@ impl<'a> Attempt<'a> {
 impl Administration {
     /// Over `store`.
     pub fn new(store: Store, clock: Clock) -> Self {
-        Self { store, clock }
+        let mints = Arc::new(Semaphore::new(MINTS_MAX));
+        Self {
+            store,
+            clock,
+            mints,
+        }
     }
 
     /// Whether `actor` may see what is administered at all.

@@ -1,11 +1,12 @@
 //! Tokens as administrators make, list and revoke them.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 
 use super::administration::{Attempt, fault, of};
-use super::{Actor, Administration, Denied, Minted, Role, Scope};
+use super::{Actor, Administration, Denied, HashError, Minted, Role, Scope};
 use crate::clock::rfc3339;
 use crate::control::store::{AdminToken, Page, StoreError};
 use crate::secret::Secret;
@@ -63,8 +64,7 @@ impl Administration {
         {
             return Err(no_such_organization());
         }
-        let minted = tokio::task::spawn_blocking(Minted::new).await;
-        let minted = minted.map_err(|_| Denied::Unhashed(super::HashError::Ended))??;
+        let minted = self.mint().await?;
         let now = self.clock.wall();
         let record = AdminToken {
             id: minted.id,
@@ -87,6 +87,19 @@ impl Administration {
         self.commit(change, attempt).await?;
         let token = minted.token;
         Ok(Issued { record, token })
+    }
+
+    /// A token, once it is its turn.
+    async fn mint(&self) -> Result<Minted, HashError> {
+        let turn = Arc::clone(&self.mints).acquire_owned().await;
+        let turn = turn.map_err(|_| HashError::Ended)?;
+        let minting = tokio::task::spawn_blocking(move || {
+            let minted = Minted::new();
+            // The turn ends with the work, whoever still waits for it.
+            drop(turn);
+            minted
+        });
+        minting.await.map_err(|_| HashError::Ended)?
     }
 
     /// The tokens that `actor` may know of, by ID, those that have ended too.
@@ -155,7 +168,7 @@ fn check(actor: &Actor, wanted: &Wanted) -> Result<(), Denied> {
     if !sees(actor, &wanted.scope) {
         return Err(no_such_organization());
     }
-    if wanted.role.access() > actor.role.access() {
+    if wanted.role.exceeds(actor.role) {
         return Err(Denied::Forbidden);
     }
     let mut faults = Vec::new();

@@ -20,10 +20,7 @@ use crate::control::store::Change;
 pub(super) fn may_create(role: Role, kind: &str) -> bool {
     let may_write = role.access() == Access::Write;
     match kind {
-        "webex-cc" => matches!(
-            role,
-            Role::FullAdmin | Role::ExternalFullAdmin | Role::ContactCenterServiceAdmin
-        ),
+        "webex-cc" => role.connects_the_contact_centre(),
         _ => may_write,
     }
 }
