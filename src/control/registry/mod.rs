@@ -23,9 +23,9 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use serde_json::Value;
-use tokio::sync::Semaphore;
 
 use self::audit::Attempt;
+use self::walks::Walks;
 use crate::clock::Clock;
 use crate::config::stored::{self, FieldFault, Secrets};
 use crate::config::{Config, ConnectorDefaults};
@@ -47,13 +47,14 @@ mod refused;
 mod secrets;
 mod trial;
 mod view;
+mod walks;
 
 pub use create::Once;
 pub use refused::Refused;
 pub use view::{ConnectorView, Source, phase_name};
 
-/// The most connectors that are validated at once, by all administrators together.
-const WALKS_MAX: usize = 16;
+/// A connector's document as JSON, its secrets left out: lists hold many of them.
+const DOCUMENT_BYTES_MAX: usize = 256 * 1024;
 
 /// What administrators do with connectors. Cheap to clone.
 #[derive(Clone)]
@@ -67,7 +68,7 @@ struct Inner {
     defaults: ArcSwap<ConnectorDefaults>,
     rules: Rules,
     clock: Clock,
-    walks: Semaphore,
+    walks: Walks,
 }
 
 /// What an operator decides about connectors, for as long as the gateway runs.
@@ -139,7 +140,7 @@ impl Registry {
             defaults: ArcSwap::from_pointee(config.connector_defaults.clone()),
             rules,
             clock,
-            walks: Semaphore::new(WALKS_MAX),
+            walks: Walks::default(),
         }))
     }
 
@@ -245,13 +246,16 @@ impl Registry {
             kind: &record.kind,
             enabled: record.state == Phase::Active,
         };
+        if record.document.to_string().len() > DOCUMENT_BYTES_MAX {
+            return Err(vec![too_large()]);
+        }
         let defaults = self.0.defaults.load();
         stored::read_with(&identity, &record.document, secrets, &defaults)
     }
 
     /// Walks a connector's way.
     async fn walk(&self, connector: &Connector) -> Result<Report, Refused> {
-        let _place = self.0.walks.try_acquire().map_err(|_| Refused::Busy)?;
+        let _place = self.0.walks.begin(&connector.organization)?;
         Ok(self.0.validator.walk(connector).await)
     }
 
@@ -332,6 +336,13 @@ impl Registry {
             attempt.note(&self.0.store, now, &refused).await;
         }
         refused
+    }
+}
+
+fn too_large() -> FieldFault {
+    FieldFault {
+        field: String::new(),
+        detail: "must be of 256 KiB at most, as JSON without its secrets".to_owned(),
     }
 }
 

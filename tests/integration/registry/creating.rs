@@ -94,6 +94,19 @@ async fn what_is_no_object_is_refused() {
 }
 
 #[tokio::test]
+async fn a_connector_is_as_large_as_a_page_of_them_allows() {
+    let room = Room::new().await;
+    let mut body = room.basic("Orders");
+    let anchors = room.stage.server().certificate_pem;
+    body["ca_bundle"] = json!(anchors.repeat(256 * 1024 / anchors.len() + 1));
+
+    let refused = room.registry.create(&acme(), body, None).await.unwrap_err();
+
+    assert_eq!(faults(&refused), [""]);
+    assert_eq!(room.walks(), 0);
+}
+
+#[tokio::test]
 async fn a_new_connector_has_no_secret_to_keep() {
     let room = Room::new().await;
     let mut body = room.basic("Orders");
