@@ -133,7 +133,7 @@ pub(super) fn pair<'d>(
     path: &Path<'_>,
 ) -> Option<ClientCertificate> {
     let section = reader.mapping(node, path, PAIR_KEYS)?;
-    reader.key_pair(&section, path)
+    reader.shown_pair(&section, path)
 }
 
 const FIELD_FORM: &str = "the name of a field, such as X-Api-Key (RFC 9110 §5.1)";

@@ -2,8 +2,9 @@
 //!
 //! # Invariants
 //!
-//! A pair that was read matches, and anchors can be used. What one load has checked once is not
-//! checked again, however many connectors name it.
+//! A pair that was read matches, and anchors can be used. No private key stands where a connector's
+//! certificates belong, which are no secret: files with both are common. What one load has checked
+//! once is not checked again, however many connectors name it.
 
 use std::sync::Arc;
 
@@ -20,6 +21,9 @@ pub(super) const PEM_START: &str = "-----BEGIN ";
 
 const PEM_FORM: &str = "{ file: PATH }, { env: NAME } or PEM text";
 const JSON_PEM_FORM: &str = "PEM text";
+/// Certificates are shown to whoever reads a connector, and kept unsealed.
+const CERTIFICATES_ALONE: &str =
+    "PEM certificates alone: a private key stands beside them, where it would be shown";
 const PLAIN_KEY: &str =
     "the private key stands in the configuration itself; write { file: PATH } or { env: NAME }";
 
@@ -108,6 +112,22 @@ impl<'d> Reader<'d> {
         Some(pair)
     }
 
+    /// As [`Reader::key_pair`], of a connector, whose certificate administrators see.
+    pub(super) fn shown_pair(
+        &mut self,
+        section: &Section<'d>,
+        path: &reader::Path<'_>,
+    ) -> Option<ClientCertificate> {
+        let pair = self.key_pair(section, path)?;
+        if holds_private_key(&pair.certificate_pem) {
+            let key = "certificate";
+            let problem = Problem::MustBe(CERTIFICATES_ALONE);
+            self.fault(section.place(key), &path.key(key), problem);
+            return None;
+        }
+        Some(pair)
+    }
+
     /// Reads PEM certificates that are to be trusted, checked by `check`.
     pub(super) fn bundle(
         &mut self,
@@ -123,10 +143,10 @@ impl<'d> Reader<'d> {
         let inline = matches!(sourced.source, Source::Inline(..));
         let problem = if inline && !sourced.text.contains(PEM_START) {
             Some(Problem::MustBe(form))
+        } else if let Err(error) = check(&sourced.text) {
+            Some(Problem::Pem(sourced.called(), error))
         } else {
-            check(&sourced.text)
-                .err()
-                .map(|error| Problem::Pem(sourced.called(), error))
+            holds_private_key(&sourced.text).then_some(Problem::MustBe(CERTIFICATES_ALONE))
         };
         if let Some(problem) = problem {
             self.fault(node.at, path, problem);
@@ -138,4 +158,9 @@ impl<'d> Reader<'d> {
             .insert(sourced.source, Arc::clone(&bundle));
         Some(bundle)
     }
+}
+
+/// Whether a private key of any kind stands in `pem` (RFC 7468 §§10, 11, and those before it).
+fn holds_private_key(pem: &str) -> bool {
+    pem.contains("PRIVATE KEY-----")
 }

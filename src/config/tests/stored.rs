@@ -201,6 +201,30 @@ fn a_secret_from_the_gateways_own_files_or_environment_is_refused() {
 }
 
 #[test]
+fn a_private_key_among_certificates_is_refused_since_they_are_shown() {
+    let (certificate, key) = pair(&rcgen::PKCS_ECDSA_P256_SHA256);
+    let both = [format!("{certificate}{key}"), format!("{key}{certificate}")];
+    for both in &both {
+        let own = json!({"certificate": both, "private_key": key});
+        let mutual = with_auth(json!({"client_certificate": own}));
+        let client = oauth2(json!({
+            "client_authentication": "tls_client_auth",
+            "client_certificate": own,
+        }));
+        let mut trusting = with_auth(json!("none"));
+        trusting["ca_bundle"] = json!(both);
+        for (field, document) in [
+            ("/auth/client_certificate/certificate", mutual),
+            ("/auth/oauth2/client_certificate/certificate", client),
+            ("/ca_bundle", trusting),
+        ] {
+            let said = said_at(field, &document);
+            assert!(said.contains("a private key"), "{field}: {said}");
+        }
+    }
+}
+
+#[test]
 fn a_secret_that_is_kept_nowhere_is_refused() {
     let document = with_auth(json!({"basic": {"username": "a", "password": {"kept": true}}}));
 
