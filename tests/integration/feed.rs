@@ -114,6 +114,49 @@ async fn a_token_and_a_connection_of_before_an_edit_are_never_used_again() {
     gateway.drain().await;
 }
 
+/// RFC 7009.
+#[tokio::test]
+async fn a_token_is_revoked_when_its_connector_is_deactivated_and_not_when_it_is_edited() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let authority = Authority::plain(&stage.server()).await;
+    let mut document = with_token(&origin.url("/"), &authority.token_url(), "secret");
+    document["auth"]["oauth2"]["revocation_url"] = authority.origin().url("/revoke").into();
+    let room = StoreRoom::sqlite(&stage).await;
+    room.create("mine", document).await;
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    assert_eq!(gateway.get("/mine/x").await.status, 200);
+    until_at(&gateway, room.edit("mine", |_| {}).await).await;
+    assert_eq!(gateway.get("/mine/x").await.status, 200);
+
+    room.set("mine", Phase::Inactive).await;
+    authority.until_requests(3).await;
+
+    let revocations = authority.requests();
+    let revoked = revocations.iter().filter_map(|one| one.parameter("token"));
+    assert_eq!(revoked.collect::<Vec<_>>(), ["token-2"]);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_deactivated_connector_refuses_flows_even_if_it_obtains_its_token_early() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let authority = Authority::plain(&stage.server()).await;
+    let mut document = with_token(&origin.url("/"), &authority.token_url(), "secret");
+    document["warm"] = true.into();
+    let room = StoreRoom::sqlite(&stage).await;
+    room.create("mine", document).await;
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    authority.until_requests(1).await;
+
+    until_at(&gateway, room.set("mine", Phase::Inactive).await).await;
+
+    assert_eq!(gateway.get("/mine/x").await.status, 403);
+    assert_eq!(store_of(&gateway).await["broken"], json!([]));
+    gateway.drain().await;
+}
+
 #[tokio::test]
 async fn a_purged_token_is_fetched_anew_and_the_connection_stays() {
     let stage = Stage::new();

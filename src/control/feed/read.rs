@@ -56,6 +56,8 @@ fn read_bare(
     let mut bare = record.clone();
     if let Value::Object(document) = &mut bare.document {
         document.insert("auth".to_owned(), "none".into());
+        // Only what has a token to obtain may ask for it early.
+        document.remove("warm");
     }
     connector(&bare, &Secrets::new(), defaults)
 }
