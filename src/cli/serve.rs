@@ -163,7 +163,7 @@ fn tell_addresses(gateway: &Gateway) {
         tracing::info!(%address, "flows are served");
     }
     let address = gateway.admin_address();
-    tracing::info!(%address, "health and metrics are served to administrators");
+    tracing::info!(%address, "the admin API, health and metrics are served to administrators");
     if let Some(address) = gateway.metrics_address() {
         tracing::info!(%address, "health and metrics are served to probes and scrapers");
     }

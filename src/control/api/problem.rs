@@ -240,6 +240,12 @@ impl From<StoreError> for Problem {
             | StoreError::Sealed { .. } => Reason::Internal,
         };
         let mut problem = Self::of(reason);
+        if let StoreError::Sealed { connector, .. } = &error {
+            problem = problem.detail(format!(
+                "The secrets of connector {connector} cannot be sealed or opened here; the \
+                 gateway's log says why, under the request_id."
+            ));
+        }
         problem.0.cause = Some(with_sources(&error));
         problem
     }

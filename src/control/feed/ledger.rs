@@ -171,10 +171,13 @@ impl Ledger {
     pub(super) fn missed(&mut self, error: &StoreError) {
         if self.outage.is_none() {
             let error = logging::with_sources(error);
-            tracing::error!(
-                error,
-                "the store cannot be used; what it held last is served"
-            );
+            match self.served_from {
+                ServedFrom::Nothing => tracing::error!(error, "the store cannot be used"),
+                ServedFrom::Store | ServedFrom::Snapshot { .. } => tracing::error!(
+                    error,
+                    "the store cannot be used; what it held last is served"
+                ),
+            }
             self.outage = Some(OutageReport {
                 since: self.desk.clock.wall(),
                 error,

@@ -136,8 +136,9 @@ impl Engine {
                 Pool::Postgres(pool) => Connection::Postgres(pool.acquire().await?),
             })
         };
+        let connected = in_time(self.timeout, connection).await;
         Ok(Session {
-            connection: in_time(self.timeout, connection).await?,
+            connection: connected.map_err(unconnected)?,
             phase: SessionPhase::Idle,
             timeout: self.timeout,
             turn: None,
@@ -236,13 +237,25 @@ fn after<T>(answer: &Result<T, Cause>, before: SessionPhase) -> SessionPhase {
         Ok(_) => true,
         // The database has answered, if only with an error.
         Err(Cause::Database(error)) => error.as_database_error().is_some(),
-        Err(Cause::TimedOut | Cause::Queued | Cause::ShortRow | Cause::Lost) => false,
+        Err(
+            Cause::TimedOut | Cause::Unconnected | Cause::Queued | Cause::ShortRow | Cause::Lost,
+        ) => false,
     };
     if complete {
         before
     } else {
         SessionPhase::Asking
     }
+}
+
+/// The pool goes on trying a server that refuses until the time is up, and then tells of the time
+/// alone.
+fn unconnected(cause: Cause) -> Cause {
+    let is_late = matches!(
+        cause,
+        Cause::TimedOut | Cause::Database(sqlx::Error::PoolTimedOut)
+    );
+    if is_late { Cause::Unconnected } else { cause }
 }
 
 async fn in_time<T>(

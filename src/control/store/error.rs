@@ -115,10 +115,9 @@ pub enum OpenError {
     #[error("the store has no master key")]
     NoKey,
     /// What it holds is not what this program writes.
-    #[error("the store holds something that this program does not understand")]
+    #[error(transparent)]
     Corrupt {
         /// What.
-        #[source]
         source: Box<StoreError>,
     },
 }
@@ -133,6 +132,11 @@ pub(super) enum Cause {
     Database(#[from] sqlx::Error),
     #[error("no answer came in time")]
     TimedOut,
+    #[error(
+        "no connection to the database was to be had in time: it refuses or does not answer, or \
+         all of store.connections_max are in use"
+    )]
+    Unconnected,
     #[error("other changes went first for too long")]
     Queued,
     #[error("a row is shorter than its description")]
@@ -173,7 +177,11 @@ impl From<Cause> for StoreError {
     fn from(cause: Cause) -> Self {
         let verdict = match &cause {
             Cause::Database(error) => judge(error),
-            Cause::TimedOut | Cause::Queued | Cause::ShortRow | Cause::Lost => Verdict::Unavailable,
+            Cause::TimedOut
+            | Cause::Unconnected
+            | Cause::Queued
+            | Cause::ShortRow
+            | Cause::Lost => Verdict::Unavailable,
         };
         let source = Trouble(cause);
         match verdict {
