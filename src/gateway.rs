@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::clock::Clock;
 use crate::config::{Config, ConfigError};
@@ -43,6 +44,9 @@ use sockets::{Addresses, Sockets};
 const THREADS: usize = 1;
 /// Threads for name look-ups at once.
 const BLOCKING_THREADS_MAX: usize = 24;
+/// How long the control plane's listeners may take to end: a little longer than they give those
+/// who are being answered.
+const FAREWELL_LIMIT: Duration = Duration::from_secs(6);
 /// How long the runtimes beside the data plane may take to end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(2);
 
@@ -268,11 +272,14 @@ impl Gateway {
     }
 
     /// Ends the gateway without losing an accepted request; blocks for `timeouts.drain_delay` and
-    /// then for `timeouts.drain` at most.
+    /// then for `timeouts.drain` at most, and a few seconds more for administrators.
     pub fn drain(self) {
         self.health.draining();
         self.data_plane.drain();
-        drop(self.stop_control);
+        self.stop_control.send_replace(());
+        // Changes that administrators have asked for are answered before anything else ends.
+        let told = async { timeout(FAREWELL_LIMIT, self.stop_control.closed()).await };
+        let _all_told = self.control_runtime.block_on(told);
         self.token_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
         self.control_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     }

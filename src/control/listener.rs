@@ -41,7 +41,7 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection's life; also bounds a client that takes nothing of its answer.
 const AGE_MAX: Duration = Duration::from_secs(60);
 /// How long an answer may take to end once its listener closes.
-const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL: Duration = Duration::from_secs(5);
 /// How long it may take once its connection is too old: a connector that is tried takes a while.
 const LAST_ANSWER: Duration = Duration::from_secs(60);
 /// A pause when the system has no descriptor for another connection.

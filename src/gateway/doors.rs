@@ -11,8 +11,8 @@ use crate::control::{self, Control, Door, HostRule};
 use crate::tls::TlsError;
 use crate::tls::server::{Protocols, ServerIdentity};
 
-/// Serves the admin listener and, if there is one, that for scrapers, until what is returned is
-/// dropped.
+/// Serves the admin listener and, if there is one, that for scrapers, until something is sent to
+/// what is returned, or it is dropped. It is closed once both have ended.
 pub(super) fn show_all(
     (admin, scraped): ((TcpListener, Door), Option<TcpListener>),
     control: &Arc<Control>,
@@ -27,7 +27,7 @@ pub(super) fn show_all(
     stop
 }
 
-/// Serves one listener of the control plane until `stopped` is closed.
+/// Serves one listener of the control plane until `stopped` is told so.
 async fn show(
     listener: TcpListener,
     door: Door,

@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use crate::support::administrator::Administrator;
 use crate::support::answer::Answer;
+use crate::support::authority::Authority;
 use crate::support::body::{Outgoing, Pen};
 use crate::support::child::Child;
 use crate::support::client::{Answered, Client};
@@ -16,6 +18,7 @@ use crate::support::gateway::{Running, get, process};
 use crate::support::load::Load;
 use crate::support::origin::{Origin, Setup, scripted, whole};
 use crate::support::stage::Stage;
+use crate::support::store_room::{StoreRoom, with_token};
 use crate::support::wire::Wire;
 use crate::support::within;
 
@@ -53,6 +56,38 @@ async fn held(stage: &Stage) -> (Origin, oneshot::Receiver<Pen>) {
     });
     let origin = Origin::start(Setup::new(&stage.server()), handler).await;
     (origin, pen)
+}
+
+/// Waits until nobody is let in at `address` any more.
+async fn until_closed(address: SocketAddr) {
+    let knocking = async { while TcpStream::connect(address).await.is_ok() {} };
+    within("a listener to close", knocking).await;
+}
+
+#[tokio::test]
+async fn a_change_that_is_being_made_is_answered_before_the_gateway_ends() {
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let authority = Authority::plain(&stage.server()).await;
+    authority.release(0);
+    let room = StoreRoom::sqlite(&stage).await;
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    let admin = gateway.admin();
+    let mut administrator = Administrator::connect(admin, &room.token().await).await;
+    let mut document = with_token(&origin.url("/"), &authority.token_url(), "secret");
+    document["name"] = "Mine".into();
+    let creating = tokio::spawn(async move {
+        let created = administrator.call("POST", "/connectors", Some(&document));
+        created.await.unwrap().status
+    });
+    authority.until_requests(1).await;
+
+    let draining = tokio::spawn(gateway.drain());
+    until_closed(admin).await;
+    authority.release_all();
+
+    assert_eq!(creating.await.unwrap(), 201);
+    draining.await.unwrap();
 }
 
 /// Begins to drain, and returns once the gateway says so.

@@ -1,11 +1,13 @@
 //! A store, as whoever writes to it sees it, beside the gateways that read it.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use attache::clock::Clock;
 use attache::config::MasterKey;
 use attache::config::stored::take_secrets;
-use attache::connector::{ConnectorId, Organization};
+use attache::connector::{ConnectorId, Organization, Role};
+use attache::control::access::{Actor, Administration, Scope, Wanted};
 use attache::control::store::{Change, ConnectorRecord, OrganizationRecord, Phase, Slot, Store};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
@@ -63,6 +65,27 @@ impl StoreRoom {
     /// The configuration's `store`, and `own`, top-level YAML keys.
     pub(crate) fn yaml(&self, own: &str) -> String {
         format!("{}{own}", self.yaml)
+    }
+
+    /// A token of an administrator of `default` who may do everything.
+    pub(crate) async fn token(&self) -> String {
+        let operator = Actor {
+            name: "cli".to_owned(),
+            title: "A test".to_owned(),
+            role: Role::FullAdmin,
+            scope: Scope::All,
+            address: Ipv4Addr::LOCALHOST.into(),
+            request_id: "request-1".to_owned(),
+        };
+        let wanted = Wanted {
+            name: "A test".to_owned(),
+            role: Role::FullAdmin,
+            scope: Scope::One(Organization::default()),
+            lifetime: Duration::from_secs(3600),
+        };
+        let administration = Administration::new(self.store.clone(), Clock::system());
+        let issued = administration.issue(&operator, wanted).await.unwrap();
+        issued.token.expose().to_owned()
     }
 
     /// Makes a change, and says at which revision.
