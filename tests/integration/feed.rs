@@ -3,9 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use attache::connector::ConnectorId;
 use attache::control::store::Phase;
 use attache::gateway::{Environment, Gateway, ReloadError, StartError};
 use serde_json::json;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::support::authority::Authority;
 use crate::support::client::{Answered, Client};
@@ -382,5 +384,50 @@ async fn a_store_that_tells_nothing_is_asked_in_time() {
     turned.advance(Duration::from_millis(500));
 
     until(&gateway, "/mine/x", 200).await;
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_store_that_was_put_back_to_an_older_copy_is_served_as_it_is_now() {
+    let (stage, server) = (Stage::new(), Postgres::shared());
+    let origin = Origin::plain(&stage.server()).await;
+    let url = server.database().await;
+    let room = StoreRoom::at(&stage, &url, "").await;
+    let then = room.create("first", open(&origin.url("/"))).await;
+    room.create("late", open(&origin.url("/"))).await;
+    let gateway = Running::start(&stage, &room.yaml("")).await;
+    assert_eq!(gateway.get("/late/x").await.status, 200);
+
+    let sql = format!(
+        "BEGIN; DELETE FROM data_keys WHERE connector = 'late'; \
+         DELETE FROM connectors WHERE id = 'late'; \
+         UPDATE store_revision SET revision = {then}; COMMIT"
+    );
+    let mut database = PgConnection::connect(&url).await.unwrap();
+    let put_back = sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut database);
+    put_back.await.unwrap();
+
+    until(&gateway, "/late/x", 404).await;
+    until_at(&gateway, then).await;
+    assert_eq!(gateway.get("/first/x").await.status, 200);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn what_the_store_keeps_no_longer_is_erased_every_hour() {
+    let stage = Stage::new();
+    let room = StoreRoom::sqlite(&stage).await;
+    room.create("gone", open("https://origin.example/")).await;
+    room.set("gone", Phase::Deleted).await;
+    let (gateway, turned) = Running::start_turned(&stage, &room.yaml("")).await;
+    let id = ConnectorId::parse("gone").unwrap();
+    let document = async || room.store.connector(&id).await.unwrap().unwrap().document;
+    assert!(document().await.is_object());
+
+    // A deleted connector can be restored for thirty days.
+    turned.advance(Duration::from_secs(30 * 24 * 3600));
+
+    let erasing = async { while !document().await.is_null() {} };
+    within("what is kept no longer to be erased", erasing).await;
     gateway.drain().await;
 }

@@ -8,7 +8,7 @@ use attache::control::store::Phase;
 use crate::support::connector::{connector, connectors};
 use crate::support::gateway::{Running, get};
 use crate::support::load::Load;
-use crate::support::origin::Origin;
+use crate::support::origin::{Origin, Setup, scripted};
 use crate::support::postgres::{Fsync, Postgres};
 use crate::support::stage::Stage;
 use crate::support::store_room::{StoreRoom, basic, open};
@@ -73,13 +73,25 @@ async fn a_gateway_that_starts_while_the_store_is_away_serves_its_snapshot_and_s
     let scene = Scene::new().await;
     let gateway = scene.start().await;
     scene.until_snapshot().await;
+    let first = std::fs::read(scene.snapshot()).unwrap();
+    scene
+        .room
+        .create("late", open(&scene.origin.url("/")))
+        .await;
+    let looking = async {
+        while std::fs::read(scene.snapshot()).unwrap() == first {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("another snapshot", looking).await;
     gateway.drain().await;
     scene.server.stop();
 
     let gateway = scene.start().await;
 
-    assert_eq!(gateway.get("/mine/x").await.status, 200);
-    assert_eq!(gateway.get("/yaml/x").await.status, 200);
+    for target in ["/mine/x", "/late/x", "/yaml/x"] {
+        assert_eq!(gateway.get(target).await.status, 200, "{target}");
+    }
     let (status, told) = readiness(&gateway).await;
     assert_eq!(status, 200);
     assert!(told.starts_with("ready, from the snapshot of 2"), "{told}");
@@ -136,6 +148,28 @@ async fn a_snapshot_that_was_changed_on_disk_serves_nobody() {
 
     assert_eq!(gateway.get("/mine/x").await.status, 404);
     assert_eq!(readiness(&gateway).await.0, 503);
+    gateway.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_that_changed_while_the_store_was_away_is_taken_once_it_is_back() {
+    let (stage, server) = (Stage::new(), Postgres::own(Fsync::Off));
+    let silent = scripted(|_| std::future::pending());
+    let origin = Origin::start(Setup::new(&stage.server()), silent).await;
+    let room = StoreRoom::at(&stage, &server.database().await, "timeout: 500ms").await;
+    room.create("mine", open(&origin.url("/"))).await;
+    let own = |limit| room.yaml(&format!("upstream: {{ response_head: {limit} }}\n"));
+    let gateway = Running::start(&stage, &own("10m")).await;
+    let up = |up: f64| gateway.until_sample("attache_store_up", &[], move |sample| sample == up);
+
+    server.stop();
+    gateway.reload(stage.config(&own("50ms"))).unwrap();
+    up(0.0).await;
+    server.start();
+    up(1.0).await;
+
+    let asked = within("the new limit", gateway.get("/mine/x")).await;
+    assert_eq!(asked.status, 504);
     gateway.drain().await;
 }
 

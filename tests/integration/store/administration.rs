@@ -126,6 +126,7 @@ async fn audit_entries_are_read_as_they_were_written_in_the_order_they_were_kept
             role: None,
             organization: None,
             actor: "oidc:anna".to_owned(),
+            action: "connector.delete".to_owned(),
             before: None,
             after: None,
             ..entry("second")
@@ -159,7 +160,7 @@ async fn audit_entries_are_read_as_they_were_written_in_the_order_they_were_kept
             (
                 "action",
                 filter(|one| one.action = Some("connector.edit".to_owned())),
-                2,
+                1,
             ),
             (
                 "own",

@@ -91,6 +91,21 @@ async fn a_server_that_hangs_is_unavailable_until_it_goes_on() {
 }
 
 #[tokio::test]
+async fn what_was_changed_while_nobody_listened_is_heard_of_afterwards() {
+    let room = Room::postgres().await;
+    let (writer, reader) = (room.open().await, room.open().await);
+    let first = keep(&writer, &connector("a"), "s").await;
+    within("the news", reader.changed(0)).await;
+
+    let ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+         WHERE datname = current_database() AND query LIKE 'LISTEN %'";
+    room.tamper(ended).await.unwrap();
+    keep(&writer, &connector("b"), "s").await;
+
+    within("the news", reader.changed(first)).await;
+}
+
+#[tokio::test]
 async fn a_change_whose_server_is_killed_is_not_acknowledged() {
     let room = own_room().await;
     let store = room.open().await;
