@@ -170,6 +170,16 @@ async fn a_publication_that_fails_leaves_pools_and_entries_as_they_were() {
     assert!(matches!(refused, Err(PublishError::Connector { .. })));
     assert_eq!(differing(&before, &publisher.entries()), [""; 0]);
     assert_eq!(publisher.pool_of("a"), pool);
+    // Nor does another trust stay that came with a publication that failed.
+    let trust = "trust: { allow_addresses: [10.0.0.1] }\n";
+    let mut distrusted = config(&format!("{trust}{}", text(&lines)));
+    Arc::make_mut(&mut distrusted.connectors[1]).ca_bundle = Some(broken.into());
+    publisher.publish(&distrusted).unwrap_err();
+    publisher
+        .publish_one(&stored("s", "one.example", 1))
+        .unwrap();
+    assert_eq!(publisher.pool_of("s"), pool);
+    publisher.withdraw(&ConnectorId::parse("s").unwrap());
     // What the failed one held of `b`'s pool was given up: its last user is `b`.
     let only_a = config(&text(&[line("a", "one.example")]));
     let retired = publisher.publish(&only_a).unwrap();
@@ -381,4 +391,25 @@ async fn other_trust_is_taken_by_the_connectors_of_the_store_too() {
     // Nor is a revision used twice once the store's own comes.
     publisher.publish_one(&stored("a", "a.example", 8)).unwrap();
     assert_eq!(publisher.entries().get("a").unwrap().revision, Revision(9));
+}
+
+#[tokio::test]
+async fn what_goes_or_cannot_be_used_leaves_its_series_to_others() {
+    let two = "metrics: { connectors_max: 2 }\n";
+    let publisher = publisher(&format!("{two}connectors: []\n"));
+    let both = [stored("a", "a.example", 1), broken("b", "b.example", 1)];
+    publisher.amend(&both, &[]);
+    publisher.withdraw(&ConnectorId::parse("a").unwrap());
+    let mut bad = config(&format!("{two}{}", text(&many(2))));
+    let unread = broken("c", "c.example", 1).ca_bundle.clone();
+    Arc::make_mut(&mut bad.connectors[1]).ca_bundle = unread;
+    publisher.publish(&bad).unwrap_err();
+
+    let both = [stored("d", "d.example", 2), stored("e", "e.example", 2)];
+    publisher.amend(&both, &[]);
+
+    for id in ["d", "e"] {
+        let entries = publisher.entries();
+        assert_eq!(&**entries.get(id).unwrap().state.series.label(), id);
+    }
 }

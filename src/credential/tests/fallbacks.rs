@@ -1,5 +1,7 @@
 //! Secrets that were promoted and are refused, while those before them are kept.
 
+use serde_json::json as value;
+
 use super::server::{json, token};
 use super::*;
 use crate::connector::{Fallback, Stored};
@@ -166,4 +168,44 @@ async fn a_validation_shows_the_new_secrets_alone() {
 
     assert!(fetched.await.is_err());
     assert_eq!(shown(&stage), [NEW]);
+}
+
+#[tokio::test]
+async fn a_refresh_token_belongs_to_the_secrets_that_it_was_given_for() {
+    let given = |access: &str, refresh: &str| {
+        let body = value!({
+            "access_token": access,
+            "token_type": "Bearer",
+            "expires_in": 100,
+            "refresh_token": refresh,
+        });
+        json(200, &body.to_string())
+    };
+    let stage = Stage::new().await;
+    let password = |client_secret| OAuth2 {
+        grant: stage.password().grant,
+        ..with(&stage, client_secret)
+    };
+    let mut stored = Stored::clone(promoted(&stage, HOUR).stored.as_ref().expect("its own"));
+    stored.fallback.as_mut().expect("its own").oauth2 = Arc::new(password(SECRET));
+    let source = stage.source(&Connector {
+        stored: Some(Arc::new(stored)),
+        ..connector("crm", password(NEW))
+    });
+    stage.server.will_answer(given("a-1", "r-new"));
+    stage.server.will_answer(refused("invalid_client"));
+    stage.server.will_answer(given("a-2", "r-old"));
+
+    for _ in 0..3 {
+        source.obtain().await.expect("a token");
+        stage.turned.advance(Duration::from_secs(100));
+    }
+    source.obtain().await.expect("a token");
+
+    let spent: Vec<_> = stage.server.seen();
+    let spent = spent.iter().map(|one| one.parameter("refresh_token"));
+    let spent: Vec<_> = spent.take(4).collect();
+    let token = |text: &str| Some(text.to_owned());
+    assert_eq!(spent, [None, token("r-new"), None, token("r-old")]);
+    assert_eq!(shown(&stage)[..4], [NEW, NEW, SECRET, SECRET]);
 }

@@ -22,6 +22,7 @@ mod fallbacks;
 mod fleet;
 mod flights;
 mod keys;
+mod leases;
 mod refresh_tokens;
 mod refusals;
 mod requests;

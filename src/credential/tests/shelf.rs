@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
@@ -13,6 +14,9 @@ use super::*;
 /// How long its leases hold.
 pub(super) const LEASE: Duration = Duration::from_secs(3);
 
+/// How long an operation of a slow one takes.
+pub(super) const SLOW: Duration = Duration::from_millis(300);
+
 /// What an operation comes to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Fault {
@@ -20,6 +24,8 @@ pub(super) enum Fault {
     None,
     /// It fails, and nothing is done.
     Fails,
+    /// It takes [`SLOW`].
+    Slow,
     /// It never ends, and nothing is done.
     Hangs,
     /// A token is kept, and its keeper never hears of it.
@@ -32,6 +38,8 @@ pub(super) struct Shelf {
     rows: Mutex<HashMap<SharedKey, Kept>>,
     fault: Mutex<Fault>,
     count: Mutex<usize>,
+    /// What the next asking for a lease waits for.
+    late: Mutex<Option<Arc<Notify>>>,
 }
 
 #[derive(Default)]
@@ -58,12 +66,20 @@ impl Shelf {
             rows: Mutex::default(),
             fault: Mutex::default(),
             count: Mutex::default(),
+            late: Mutex::default(),
         }
     }
 
     /// From now on every operation comes to this.
     pub(super) fn tell(&self, fault: Fault) {
         *self.fault.lock().expect("whole") = fault;
+    }
+
+    /// Has whoever asks for a lease next be answered late: once the returned is notified.
+    pub(super) fn hold_up_a_lease(&self) -> Arc<Notify> {
+        let until = Arc::new(Notify::new());
+        *self.late.lock().expect("whole") = Some(Arc::clone(&until));
+        until
     }
 
     /// How many operations there were.
@@ -104,6 +120,11 @@ impl Shelf {
         match fault {
             Fault::Fails => Err(Unavailable::new(Told)),
             Fault::Hangs => std::future::pending().await,
+            Fault::Slow => {
+                let until = self.clock.monotonic() + SLOW;
+                self.clock.sleep_until(until).await;
+                Ok(fault)
+            }
             Fault::None | Fault::KeepsInSilence => Ok(fault),
         }
     }
@@ -159,6 +180,10 @@ impl SharedTokens for Shelf {
     fn lease<'a>(&'a self, key: &'a SharedKey) -> BoxFuture<'a, Result<Leased, Unavailable>> {
         Box::pin(async move {
             self.operation().await?;
+            let late = self.late.lock().expect("whole").take();
+            if let Some(until) = late {
+                until.notified().await;
+            }
             Ok(self.change(key, |kept| {
                 let row = self.row(kept);
                 if matches!(row.lease, LeaseState::Held(_)) {
@@ -216,7 +241,7 @@ impl SharedTokens for Shelf {
             });
             match fault {
                 Fault::KeepsInSilence => std::future::pending().await,
-                Fault::None | Fault::Fails | Fault::Hangs => Ok(still),
+                Fault::None | Fault::Slow | Fault::Fails | Fault::Hangs => Ok(still),
             }
         })
     }

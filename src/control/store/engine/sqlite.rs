@@ -128,3 +128,33 @@ fn read(row: &SqliteRow) -> Result<Row, Cause> {
     }
     Ok(Row::new(values))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_connection_syncs_what_it_commits_and_overwrites_what_it_deletes() {
+        let directory = tempfile::TempDir::new().unwrap();
+        let path = directory.path().join("attache.db");
+        let engine = Engine::sqlite(&path, 2, Duration::from_secs(10)).unwrap();
+        let connections = [engine.read().await.unwrap(), engine.read().await.unwrap()];
+
+        for mut connection in connections {
+            for (pragma, set) in [
+                // 2 is FULL, 1 would be NORMAL, under which a power cut takes commits away.
+                ("synchronous", 2),
+                ("secure_delete", 1),
+                ("foreign_keys", 1),
+                ("trusted_schema", 0),
+            ] {
+                let sql = format!("PRAGMA {pragma}");
+                let mut row = connection.one(sql, Vec::new()).await.unwrap();
+                assert_eq!(row.integer().unwrap(), set, "{pragma}");
+            }
+            let sql = "PRAGMA journal_mode";
+            let mut row = connection.one(sql, Vec::new()).await.unwrap();
+            assert_eq!(row.text().unwrap(), "wal");
+        }
+    }
+}
