@@ -137,10 +137,8 @@ async fn audit_entries_are_read_as_they_were_written_in_the_order_they_were_kept
         let revision = store.revision().await.unwrap();
         store.note(&refused).await.unwrap();
 
-        let found = store
-            .audit_entries(&AuditFilter::default(), all())
-            .await
-            .unwrap();
+        let everything = AuditFilter::default();
+        let found = store.audit_entries(&everything, all()).await.unwrap();
         let mut expected = [entry("first"), refused];
         (expected[0].id, expected[1].id) = (1, 2);
         assert_eq!(found, expected);
@@ -173,11 +171,9 @@ async fn audit_entries_are_read_as_they_were_written_in_the_order_they_were_kept
             let found = store.audit_entries(&filter, all()).await.unwrap();
             assert_eq!(found.len(), count, "{what}");
         }
-        let after = Page {
-            after: Some(1),
-            limit: 1,
-        };
-        let rest = store.audit_entries(&AuditFilter::default(), after).await;
+        let (after, limit) = (Some(1), 1);
+        let rest = store.audit_entries(&everything, Page { after, limit });
+        let rest = rest.await;
         assert_eq!(rest.unwrap()[0].target, "second");
     })
     .await;
