@@ -32,12 +32,15 @@ async fn show(
     listener: TcpListener,
     door: Door,
     control: Arc<Control>,
-    mut stopped: watch::Receiver<()>,
+    stopped: watch::Receiver<()>,
 ) {
-    let stop = async move { drop(stopped.changed().await) };
+    // The other one says, as long as it is there, that somebody may still be answered.
+    let mut told = stopped.clone();
+    let stop = async move { drop(told.changed().await) };
     if let Err(error) = control::serve(listener, door, control, stop).await {
         tracing::error!(%error, "a listener of the control plane ended");
     }
+    drop(stopped);
 }
 
 /// The door of the admin listener.
