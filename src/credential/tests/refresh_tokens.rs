@@ -6,6 +6,7 @@ use super::fleet::{Fleet, stored};
 use super::server::json;
 use super::shelf::Fault;
 use super::*;
+use crate::connector::StaticHeader;
 
 /// An answer with `access` and `refresh`.
 fn pair(access: &str, refresh: &str) -> Vec<u8> {
@@ -203,4 +204,39 @@ async fn no_refresh_token_is_spent_twice_whatever_the_store_does() {
     let different: HashSet<_> = spent.iter().collect();
     assert_eq!(different.len(), spent.len(), "{spent:?}");
     assert!(spent.len() >= 10, "{spent:?}");
+}
+
+#[tokio::test]
+async fn what_a_server_echoes_of_what_it_was_sent_is_not_its_error_code() {
+    for echo in ["r-1", "pass-word", "field-secret", "parameter-secret"] {
+        let fleet = Fleet::of(1).await;
+        let field = StaticHeader {
+            name: "x-gate".parse().expect("a name"),
+            value: secret("field-secret"),
+        };
+        let parameter = ("gate".to_owned(), secret("parameter-secret"));
+        let oauth2 = OAuth2 {
+            grant: GrantType::Password {
+                username: "svc".to_owned(),
+                password: secret("pass-word"),
+            },
+            token_parameters: [parameter].into(),
+            token_headers: vec![field],
+            ..fleet.stage.oauth2()
+        };
+        let sources = fleet.sources(&connector("crm", oauth2));
+        fleet.stage.server.will_answer(pair("a-1", "r-1"));
+        fleet.obtain(&sources).await;
+        fleet
+            .stage
+            .server
+            .will_answer(json(503, &format!(r#"{{"error":"{echo}"}}"#)));
+        fleet.advance(LIFE);
+
+        let refused = fleet.meanwhile(sources[0].obtain()).await;
+
+        let error = refused.expect_err("refused");
+        assert_eq!(error.reason.code(), None, "{echo}");
+        assert_eq!(spent(&fleet), ["r-1"]);
+    }
 }

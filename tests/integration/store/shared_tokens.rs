@@ -158,6 +158,7 @@ async fn a_lease_lapses_and_whoever_comes_late_keeps_nothing() {
             store.keep(&late, &token("late"), None).await,
             store.renew(&late).await,
             store.release(&late, Unused::Goes).await,
+            store.release(&late, Unused::Stays).await,
         ] {
             assert_eq!(still.unwrap(), Still::Lost);
         }
@@ -267,7 +268,8 @@ async fn a_row_that_was_changed_or_moved_holds_no_token() {
             room.tamper("DELETE FROM shared_tokens").await.unwrap();
             let other = SharedKey::new(id("other"), [2; 32]);
             kept(&store, &other, "b-1", Some("r-2")).await;
-            kept(&store, &key(1), "a-1", Some("r-1")).await;
+            // Long enough to be read as a lifetime and a token.
+            kept(&store, &key(1), "a-1", Some("a-refresh-token")).await;
             assert!(found(&store, &key(1)).await.is_some());
 
             room.tamper(tampering).await.unwrap();
