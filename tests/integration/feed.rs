@@ -347,6 +347,10 @@ async fn a_connector_that_cannot_be_read_or_opened_is_shown_and_costs_the_others
 
     room.replace("unread", open(&origin.url("/"))).await;
     until(&gateway, "/unread/x", 200).await;
+    until_store(&gateway, |store| store["broken"][1].is_null()).await;
+    // Nor is one served on that was good.
+    room.replace("good", open("http://not-https.example")).await;
+    until(&gateway, "/good/x", 404).await;
     gateway.drain().await;
 }
 
