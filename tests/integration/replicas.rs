@@ -84,7 +84,7 @@ async fn administrator(room: &StoreRoom) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_over_the_api_acts_on_all_three_replicas() {
-    let scene = Scene::new("").await;
+    let scene = Scene::new("timeout: 10s").await;
     let bearer = format!("Bearer {}", administrator(&scene.room).await);
     let fields = [("authorization", bearer.as_str()), ("if-match", "*")];
     let replicas = scene.three().await;
