@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! Every [`Secret`] that the reader can make of a document stands at one of [`SECRET_PLACES`]; so a
+//! Every [`Secret`] that the reader can make of a document stands at one of `SECRET_PLACES`; so a
 //! document that [`take_secrets`] went through holds none. A document names no file, variable or
 //! command of the gateway's. What is said of a bad one repeats none of its values.
 

@@ -4,7 +4,7 @@
 //!
 //! A publication is whole or does not happen: everything is built before anything is swapped. A
 //! connector that did not change keeps its entry, and with it its token and connections; one that
-//! did keeps its [`ConnectorState`], so that a reload resets no counter and no limit.
+//! did keeps its `ConnectorState`, so that a reload resets no counter and no limit.
 //!
 //! What is published is the configuration's connectors and the store's, side by side: a
 //! configuration replaces its own and leaves the store's as they are, and the reverse. An ID is

@@ -1,7 +1,7 @@
 //! The admin API: HTTP over the registry, the store, and who administers.
 //!
 //! A request passes the shell: the browser rule, authentication, its handler, and then one line in
-//! the log and one count. Handlers take a [`caller::Caller`] and answer `Result<Response, Problem>`.
+//! the log and one count. Handlers take a `Caller` and answer `Result<Response, Problem>`.
 //!
 //! # Invariants
 //!

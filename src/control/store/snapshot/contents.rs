@@ -142,7 +142,7 @@ fn pointers(secrets: &Result<Secrets, SealError>) -> Option<Vec<String>> {
     Some(secrets.keys().cloned().collect())
 }
 
-/// What [`write`] wrote; `None` if it did not write these bytes.
+/// What [`write()`] wrote; `None` if it did not write these bytes.
 pub(super) fn read(bytes: &[u8]) -> Option<Snapshot> {
     let mut rest = bytes;
     let contents: Contents = serde_json::from_slice(take(&mut rest)?).ok()?;
