@@ -279,7 +279,8 @@ impl Reason {
             Self::StoreUnavailable => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "store-unavailable",
-                "The store cannot be used now; nothing was changed. Flows are served all the same.",
+                "The store cannot be used now. Look before you repeat a change: one that was not \
+                 acknowledged may have been made. Flows are served all the same.",
             ),
         }
     }
