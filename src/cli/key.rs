@@ -15,6 +15,7 @@ use anyhow::{Context, anyhow};
 use clap::Subcommand;
 use tokio::runtime::Builder;
 
+use super::failure::{Failure, wrong};
 use super::{CONFIG, FAILED, GOOD, WRONG};
 use crate::clock::Clock;
 use crate::config::{self, Config};
@@ -67,28 +68,6 @@ pub fn run(command: &KeyCommand, out: &mut impl Write, err: &mut impl Write) -> 
             writeln!(err, "attache: {:#}", failure.error)?;
             Ok(failure.code)
         }
-    }
-}
-
-/// What did not work, and what the process answers.
-struct Failure {
-    error: anyhow::Error,
-    code: u8,
-}
-
-impl<E: Into<anyhow::Error>> From<E> for Failure {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            code: FAILED,
-        }
-    }
-}
-
-fn wrong(error: impl Into<anyhow::Error>) -> Failure {
-    Failure {
-        error: error.into(),
-        code: WRONG,
     }
 }
 
@@ -250,7 +229,7 @@ fn entry(current: &KeyId, at: SystemTime) -> AuditEntry {
     AuditEntry {
         id: 0,
         at,
-        actor: "command-line".to_owned(),
+        actor: "cli".to_owned(),
         role: None,
         organization: None,
         action: "key.rotate".to_owned(),

@@ -13,6 +13,7 @@ pub mod check_connect;
 pub mod connector;
 pub mod demo;
 pub mod key;
+mod failure;
 mod remote;
 pub mod serve;
 mod table;

@@ -262,7 +262,7 @@ fn rotation_entry() -> AuditEntry {
     AuditEntry {
         id: 0,
         at: std::time::SystemTime::now(),
-        actor: "command-line".to_owned(),
+        actor: "cli".to_owned(),
         role: None,
         organization: None,
         action: "key.rotate".to_owned(),

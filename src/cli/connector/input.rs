@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, anyhow, bail};
 use serde_json::{Map, Value};
 
-use crate::cli::remote::{Failure, wrong};
+use crate::cli::failure::{Failure, wrong};
 
 /// The longest file, in bytes.
 const BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -233,11 +233,14 @@ pub(super) fn base(path: &Path) -> PathBuf {
 pub(super) fn text(path: &Path) -> anyhow::Result<String> {
     let mut text = String::new();
     let read = match path == Path::new("-") {
-        true => io::stdin().take(BYTES_MAX).read_to_string(&mut text),
+        true => io::stdin().take(BYTES_MAX + 1).read_to_string(&mut text),
         false => std::fs::File::open(path)
-            .and_then(|file| file.take(BYTES_MAX).read_to_string(&mut text)),
+            .and_then(|file| file.take(BYTES_MAX + 1).read_to_string(&mut text)),
     };
     read.with_context(|| format!("{} cannot be read", path.display()))?;
+    if text.len() as u64 > BYTES_MAX {
+        bail!("{} is longer than {BYTES_MAX} bytes", path.display());
+    }
     Ok(text)
 }
 

@@ -16,7 +16,8 @@ use tokio::runtime::Builder;
 use uuid::Uuid;
 
 use self::input::Given;
-use super::remote::{Answer, Ask, Client, Failure, Flags};
+use super::failure::Failure;
+use super::remote::{Answer, Ask, Client, Flags};
 use super::{FAILED, GOOD};
 
 mod input;

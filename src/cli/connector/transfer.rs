@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::show::{self, text};
 use super::{Output, create, input};
-use crate::cli::remote::{Ask, Client, Failure, wrong};
+use crate::cli::failure::{Failure, wrong};
+use crate::cli::remote::{Ask, Client};
 use crate::cli::{FAILED, GOOD};
 
 /// What is read, and from where.

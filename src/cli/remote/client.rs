@@ -22,7 +22,7 @@ use url::{Host, Url};
 
 use super::problem::sentences;
 use super::profile::{Flags, Target};
-use super::{Failure, wrong};
+use crate::cli::failure::{Failure, wrong};
 use crate::clock::{Clock, in_real_time};
 use crate::connector::{Http2, ResourceDomain};
 use crate::dial::{AddressPolicy, Dialer, Lookup, Resolver};

@@ -165,8 +165,11 @@ fn read(path: &Path) -> anyhow::Result<(String, u32)> {
     let file = File::open(path).with_context(unreadable)?;
     let mode = file.metadata().with_context(unreadable)?.mode();
     let mut text = String::new();
-    let mut bounded = file.take(BYTES_MAX);
+    let mut bounded = file.take(BYTES_MAX + 1);
     bounded.read_to_string(&mut text).with_context(unreadable)?;
+    if text.len() as u64 > BYTES_MAX {
+        bail!("{} is longer than {BYTES_MAX} bytes", path.display());
+    }
     Ok((text, mode))
 }
 

@@ -151,6 +151,10 @@ impl Administration {
 
     /// Writes down what `denied` says of `attempt`. That it could not be written changes no answer.
     pub(super) async fn deny(&self, attempt: &Attempt<'_>, denied: Denied) -> Denied {
+        // Whether it was made is not known, nor would this be written.
+        if matches!(denied, Denied::Unavailable(_)) {
+            return denied;
+        }
         let outcome = AuditOutcome::Refused(denied.reason().to_owned());
         let entry = attempt.entry(self.clock.wall(), outcome);
         if let Err(error) = self.store.note(&entry).await {

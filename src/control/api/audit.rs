@@ -114,7 +114,7 @@ impl From<AuditEntry> for View {
         ("actor" = Option<String>, Query, description = "Who did it.", max_length = 512),
         ("action" = Option<String>, Query, description = "What was done.", max_length = 512),
         ("since" = Option<String>, Query, description = "The earliest moment (RFC 3339)."),
-        ("limit" = Option<u32>, Query, description = "How many a page has at most.", minimum = 1, maximum = 200),
+        ("limit" = Option<u32>, Query, description = "How many a page has at most; lines have no pages.", minimum = 1, maximum = 200),
         ("after" = Option<u64>, Query, description = "The number of the last entry that is known: `next` of the page before."),
     ),
     responses((status = 200, description = "A page, or lines.", content(
@@ -138,12 +138,11 @@ async fn list(
     };
     let number = |text: &str| u64::try_from(text.parse::<i64>().ok()?).ok();
     let after = query.read("after", "the number of an entry", number);
-    if wants_lines(&fields) {
-        query.done()?;
-        return lines(shared, actor, filter, after).await;
-    }
     let limit = query.limit();
     query.done()?;
+    if wants_lines(&fields) {
+        return lines(shared, actor, filter, after).await;
+    }
     let page = store::Page {
         after,
         limit: limit + 1,

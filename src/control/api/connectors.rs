@@ -174,13 +174,11 @@ async fn create(
     key: Option<Key>,
     Json(body): Json,
 ) -> Result<Response, Problem> {
-    let Some(key) = key else {
+    // Who may not create is refused by the registry, and noted.
+    let Some(key) = key.filter(|_| actor.role.access() == Access::Write) else {
         let view = shared.registry.create(&actor, body, None).await?;
         return Ok(made(view.json()));
     };
-    if actor.role.access() < Access::Write {
-        return Err(Problem::of(Reason::Forbidden));
-    }
     let _flight = shared.flights.begin(&actor, &key)?;
     let asked = idempotency::Asked::new(&shared.store, &actor, &body);
     if let Some(before) = asked.answered(&shared, &actor, &key).await? {

@@ -2,7 +2,7 @@
 //!
 //! # Invariants
 //!
-//! What was answered is kept in the transaction that created, for [`KEPT`], and holds no secret. The
+//! What was answered is kept in the transaction that created, for [`ANSWERS_KEPT`], and holds no secret. The
 //! request itself is kept as a digest under a master key, since a bare one of a short password could
 //! be guessed. Of two at once one creates; the other is told to come back.
 
@@ -18,10 +18,8 @@ use super::Shared;
 use super::problem::Problem;
 use super::reason::Reason;
 use crate::control::access::Actor;
-use crate::control::store::Store;
+use crate::control::store::{ANSWERS_KEPT, Store};
 
-/// How long an answer is given again.
-const KEPT: Duration = Duration::from_secs(24 * 3600);
 /// The longest key, in bytes.
 const KEY_BYTES_MAX: usize = 255;
 /// When the other of two at once may come back.
@@ -127,7 +125,7 @@ impl Asked {
     ) -> Result<Option<Value>, Problem> {
         let kept = shared.store.answer(&actor.name, &key.0).await?;
         let now = shared.clock.wall();
-        match kept.filter(|kept| now < kept.at + KEPT) {
+        match kept.filter(|kept| now < kept.at + ANSWERS_KEPT) {
             Some(kept) if self.0.contains(&kept.request) => Ok(Some(kept.answer)),
             Some(_) => Err(Problem::of(Reason::IdempotencyMismatch)),
             None => Ok(None),

@@ -13,9 +13,9 @@ use serde::Serialize;
 
 use super::problem::{FieldError, Problem};
 
-/// How many of a list's items one page has at most.
 /// The longest `after`.
 const AFTER_CHARS_MAX: usize = 200;
+/// How many of a list's items one page has at most.
 const LIMIT_MAX: u32 = 200;
 /// How many it has if nobody says.
 const LIMIT_DEFAULT: u32 = 50;

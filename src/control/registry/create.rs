@@ -13,7 +13,7 @@ use super::view::ConnectorView;
 use crate::config::stored::{self, Secrets};
 use crate::connector::{Connector, ConnectorId};
 use crate::control::access::{Access, Actor};
-use crate::control::store::{Answer, Change, ConnectorRecord};
+use crate::control::store::{ANSWERS_KEPT, Answer, Change, ConnectorRecord};
 
 /// A new connector whose form is good.
 struct Checked {
@@ -78,11 +78,11 @@ impl Registry {
         self.validate(&connector).await?;
 
         let mut change = self.0.store.begin().await?;
+        let now = self.0.clock.wall();
         if let Some(once) = &once {
-            unanswered(&mut change, actor, once).await?;
+            unanswered(&mut change, actor, once, now).await?;
         }
         self.place_free(&mut change, &record).await?;
-        let now = self.0.clock.wall();
         record.revision = change.revision();
         record.served_revision = record.revision;
         (record.created_at, record.updated_at) = (now, now);
@@ -158,10 +158,15 @@ impl Registry {
 }
 
 /// Refuses to answer a request twice: the other was quicker.
-async fn unanswered(change: &mut Change, actor: &Actor, once: &Once) -> Result<(), Refused> {
+async fn unanswered(
+    change: &mut Change,
+    actor: &Actor,
+    once: &Once,
+    now: SystemTime,
+) -> Result<(), Refused> {
     match change.answer(&actor.name, &once.key).await? {
-        Some(_) => Err(Refused::InProgress),
-        None => Ok(()),
+        Some(kept) if now < kept.at + ANSWERS_KEPT => Err(Refused::InProgress),
+        Some(_) | None => Ok(()),
     }
 }
 

@@ -68,7 +68,7 @@ impl Registry {
     }
 
     /// Walks the connector's way with the staged secrets. Notes a good walk, which makes them ready
-    /// to be promoted.
+    /// to be promoted, and takes that back after a bad one.
     ///
     /// # Errors
     ///
@@ -100,11 +100,12 @@ impl Registry {
         let (_, next) = self.with_staged(&record).await?;
         let connector = self.form(&record, &next).map_err(Refused::Invalid)?;
         let report = self.walk(&connector).await?;
-        if report.failed().is_some() {
+        let passed = report.failed().is_none();
+        if !passed && staged.tested_at.is_none() {
             return Ok((report, self.view(record)));
         }
         let change = self.still(&record).await?;
-        staged.tested_at = Some(self.0.clock.wall());
+        staged.tested_at = passed.then(|| self.0.clock.wall());
         record.staged = Some(staged);
         let view = self.save_aside(attempt, change, record, []).await?;
         Ok((report, view))

@@ -1,13 +1,16 @@
 //! Answers that are given again when a request is repeated with its `Idempotency-Key`, so that a
 //! client that lost an answer does not create twice.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value as Json;
 
 use super::change::Change;
 use super::engine::Row;
 use super::{Store, StoreError};
+
+/// How long an answer is given again to a repeated request.
+pub const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 
 /// What was answered to a request that named a key. Never holds a secret.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,14 +38,15 @@ impl Change {
         rows.into_iter().next().map(read_answer).transpose()
     }
 
-    /// Keeps what will be answered.
+    /// Keeps what will be answered, in the place of what was kept under its key.
     ///
     /// # Errors
     ///
-    /// [`StoreError::Conflict`] if something is kept under its key.
+    /// [`StoreError`].
     pub async fn insert_answer(&mut self, answer: &Answer) -> Result<(), StoreError> {
         let sql = "INSERT INTO idempotency (actor, key, request, answer, at) \
-             VALUES ($1, $2, $3, $4, $5)";
+             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (actor, key) DO UPDATE \
+             SET request = excluded.request, answer = excluded.answer, at = excluded.at";
         let values = vec![
             answer.actor.as_str().into(),
             answer.key.as_str().into(),

@@ -44,7 +44,7 @@ mod snapshot;
 mod tidy;
 mod tokens;
 
-pub use answers::Answer;
+pub use answers::{ANSWERS_KEPT, Answer};
 pub use audit::AuditFilter;
 pub use change::Change;
 pub use connectors::ConnectorFilter;

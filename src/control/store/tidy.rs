@@ -1,15 +1,11 @@
 //! Erases what is kept no longer.
 
-use std::time::Duration;
-
 use super::change::Change;
 use super::connectors::connector_id;
 use super::engine::Value;
-use super::{Slot, Store, StoreError};
+use super::{ANSWERS_KEPT, Slot, Store, StoreError};
 use crate::connector::ConnectorId;
 
-/// How long an answer is given again to a repeated request.
-const ANSWERS_KEPT: Duration = Duration::from_secs(24 * 3600);
 /// How many records one change erases, so that others wait for it only briefly.
 const AT_ONCE: u32 = 200;
 

@@ -111,10 +111,27 @@ async fn after_a_day_a_key_is_forgotten() {
     desk.room.time.advance(Duration::from_secs(24 * 3600 - 1));
     let still = desk.ask(CREATE, &[JSON, KEY], &body).await;
     desk.room.time.advance(Duration::from_secs(1));
-    let forgotten = desk.ask(CREATE, &[JSON, KEY], &body).await;
+    let another = desk.room.basic("Others");
+    let forgotten = desk.ask(CREATE, &[JSON, KEY], &another).await;
+    let repeated = desk.ask(CREATE, &[JSON, KEY], &another).await;
 
     assert_eq!(still.status, 201);
-    refused(&forgotten, 409, "name-taken");
+    assert_eq!(forgotten.status, 201, "{}", forgotten.text());
+    assert_eq!(repeated.json(), forgotten.json());
+    assert_eq!(count(&desk).await, 2);
+}
+
+#[tokio::test]
+async fn who_may_not_create_is_refused_and_noted_with_a_key_too() {
+    let desk = Desk::new().await;
+    let reader = desk.token(Role::HelpDeskAdmin, Some("acme")).await;
+
+    let body = desk.room.basic("Orders");
+    let answer = desk.as_who(&reader, CREATE, &[JSON, KEY], &body).await;
+
+    refused(&answer, 403, "forbidden");
+    let noted = desk.get("/audit?action=connector.create").await.json();
+    assert_eq!(noted["items"][0]["reason"], "forbidden");
 }
 
 #[tokio::test]

@@ -64,6 +64,28 @@ async fn staging_testing_and_discarding_cost_no_replica_its_token_and_promoting_
 }
 
 #[tokio::test]
+async fn staged_secrets_that_fail_a_later_test_are_tried_again_before_they_are_promoted() {
+    let (room, actor) = (Room::new().await, acme());
+    let id = room.staged("Orders", NEXT).await.id;
+    room.accept(NEXT);
+    let test = async || {
+        let tested = room.registry.test_staged(&actor, &id, IfMatch::Any).await;
+        tested.unwrap().0.failed().is_none()
+    };
+
+    assert!(test().await);
+    room.accept_none();
+    assert!(!test().await);
+
+    let promoted = room.registry.promote(&actor, &id, HOUR, IfMatch::Any);
+    let refused = promoted.await.unwrap_err();
+    assert!(
+        matches!(refused, Refused::ValidationFailed(_)),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
 async fn only_a_secret_that_the_connector_has_can_be_staged() {
     let room = Room::new().await;
     let made = room.made("Orders").await;
