@@ -25,6 +25,9 @@ const CHANGES: usize = 100;
 const OUTAGE: &str = "ATTACHE_TEST_OUTAGE_S";
 const OUTAGE_S: u64 = 5;
 
+/// Between two requests of a flow while the database is away.
+const PAUSE: Duration = Duration::from_millis(10);
+
 /// A store on a server of its own, with the connector `mine`.
 struct Scene {
     stage: Stage,
@@ -84,7 +87,8 @@ async fn administrator(room: &StoreRoom) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_over_the_api_acts_on_all_three_replicas() {
-    let scene = Scene::new("timeout: 10s").await;
+    // Nobody asks for changes in time: PostgreSQL has to tell of them.
+    let scene = Scene::new("timeout: 10s, poll: 1m").await;
     let bearer = format!("Bearer {}", administrator(&scene.room).await);
     let fields = [("authorization", bearer.as_str()), ("if-match", "*")];
     let replicas = scene.three().await;
@@ -115,7 +119,8 @@ async fn a_change_over_the_api_acts_on_all_three_replicas() {
         took[CHANGES * 99 / 100 - 1],
         took[CHANGES - 1],
     );
-    // A figure for a quiet machine; on a busy one it says how busy that is.
+    // Design §4. A busy machine delays some of them for longer than that.
+    assert!(median < Duration::from_secs(1), "{median:?}");
     println!("a change acts on three replicas: median {median:?}, p99 {p99:?}, most {most:?}");
 }
 
@@ -179,13 +184,13 @@ async fn a_replica_that_is_killed_under_load_costs_the_others_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_database_that_is_away_for_a_minute_under_load_costs_no_request() {
+async fn a_database_that_is_away_under_load_costs_no_request() {
     let outage = std::env::var(OUTAGE).map_or(OUTAGE_S, |text| text.parse().unwrap());
     let scene = Scene::new("timeout: 1s").await;
     let replicas = scene.three().await;
     let loads = replicas
         .each_ref()
-        .map(|replica| Load::start(replica.flows, "/mine/x", (1, 1)));
+        .map(|replica| Load::paced(replica.flows, "/mine/x", (4, 0), PAUSE));
 
     scene.server.stop();
     let stopped = Instant::now();

@@ -143,6 +143,19 @@ impl Store {
     }
 }
 
+impl Store {
+    /// What was `told` of is no more than `revision`: an older copy of the database is there, and
+    /// whoever waits for changes must not be told again and again of what is gone.
+    pub(super) fn unhear(&self, told: u64, revision: u64) {
+        self.0.heard.send_if_modified(|heard| {
+            if told > revision && *heard == told {
+                *heard = revision;
+            }
+            false
+        });
+    }
+}
+
 fn note_heard(inner: &Inner, revision: u64) {
     inner.heard.send_if_modified(|heard| {
         let is_news = revision > *heard;

@@ -123,16 +123,19 @@ impl Store {
         &self.0.keyring
     }
 
-    /// The revision of the last change.
+    /// The revision of the last change. Falls where the database was put back to an older copy.
     ///
     /// # Errors
     ///
     /// [`StoreError`].
     pub async fn revision(&self) -> Result<u64, StoreError> {
+        let told = *self.0.heard.borrow();
         let sql = "SELECT revision FROM store_revision";
         let row = self.engine().await?.query(sql, Vec::new()).await?.pop();
-        row.ok_or(StoreError::corrupt("the revision is missing"))?
-            .count()
+        let mut row = row.ok_or(StoreError::corrupt("the revision is missing"))?;
+        let revision = row.count()?;
+        self.unhear(told, revision);
+        Ok(revision)
     }
 
     /// Begins a change: everything in it is made when it is committed, or nothing. Waits for the

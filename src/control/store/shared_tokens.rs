@@ -19,6 +19,7 @@ use zeroize::Zeroizing;
 
 use super::change::Change;
 use super::engine::{Dialect, Row as Columns, Value};
+use super::tidy::AT_ONCE;
 use super::{KeyId, Keyring, SealError, SealedValue, Store, StoreError, WrappedKey};
 use crate::connector::ConnectorId;
 use crate::credential::{
@@ -53,8 +54,10 @@ const RELEASE: &str = "UPDATE shared_tokens SET holder = '', leased_until = 0, \
 const RELEASE_WITHOUT: &str = "UPDATE shared_tokens SET holder = '', leased_until = 0, \
      spender = '', refresh_key_id = '', refresh_wrapped = $3, refresh_sealed = $3 \
      WHERE key = $1 AND holder = $2 RETURNING serial";
-const TIDY: &str = "DELETE FROM shared_tokens WHERE expires_at < NOW AND leased_until < NOW \
-     AND (length(refresh_sealed) = 0 OR expires_at < NOW - $1)";
+const TIDY: &str = "DELETE FROM shared_tokens WHERE key IN \
+     (SELECT key FROM shared_tokens WHERE expires_at < NOW AND leased_until < NOW \
+     AND (length(refresh_sealed) = 0 OR expires_at < NOW - $1) LIMIT $2) \
+     AND leased_until < NOW RETURNING connector";
 
 /// What a value in a row is, for sealing.
 #[derive(Clone, Copy)]
@@ -200,8 +203,15 @@ impl Store {
 
     /// Erases tokens that are spent, and refresh tokens that nobody has used for long.
     pub(super) async fn tidy_shared_tokens(&self) -> Result<(), StoreError> {
-        let kept = millis(REFRESH_TOKENS_KEPT);
-        self.ask(TIDY, vec![kept.into()]).await.map(drop)
+        loop {
+            let values = vec![
+                millis(REFRESH_TOKENS_KEPT).into(),
+                i64::from(AT_ONCE).into(),
+            ];
+            if self.ask(TIDY, values).await?.is_empty() {
+                return Ok(());
+            }
+        }
     }
 }
 

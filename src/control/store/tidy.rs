@@ -7,7 +7,7 @@ use super::{ANSWERS_KEPT, Slot, Store, StoreError};
 use crate::connector::ConnectorId;
 
 /// How many records one change erases, so that others wait for it only briefly.
-const AT_ONCE: u32 = 200;
+pub(super) const AT_ONCE: u32 = 200;
 
 /// What is kept for a while only.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -92,8 +92,10 @@ impl Change {
                 }
             }
             Passing::Answers => {
-                let sql = "DELETE FROM idempotency WHERE at <= $1";
-                self.query(sql, vec![before.clone()]).await?;
+                let sql = "DELETE FROM idempotency WHERE (actor, key) IN \
+                     (SELECT actor, key FROM idempotency WHERE at <= $1 LIMIT $2)";
+                let values = vec![before.clone(), i64::from(AT_ONCE).into()];
+                self.query(sql, values).await?;
             }
         }
         Ok(())

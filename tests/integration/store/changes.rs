@@ -8,6 +8,7 @@ use std::time::Duration;
 use attache::control::store::{
     AuditFilter, ConnectorRecord, Phase, SealError, Slot, Store, StoreError,
 };
+use futures_util::FutureExt;
 use serde_json::json;
 
 use super::room::{
@@ -373,6 +374,51 @@ async fn what_is_kept_no_longer_is_erased_but_the_id_stays() {
             matches!(again, Err(StoreError::Conflict { .. })),
             "{again:?}"
         );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn more_than_one_change_erases_is_erased_by_several() {
+    on_both(|room| async move {
+        let store = room.open().await;
+        let mut change = store.begin().await.unwrap();
+        for key in 0..401 {
+            let answer = attache::control::store::Answer {
+                actor: "token:1".to_owned(),
+                key: key.to_string(),
+                request: Vec::new(),
+                answer: json!({}),
+                at: room.clock().wall(),
+            };
+            change.insert_answer(&answer).await.unwrap();
+        }
+        let before = change.commit().await.unwrap();
+        room.turned.advance(Duration::from_secs(24 * 3600));
+
+        store.tidy().await.unwrap();
+
+        assert_eq!(room.number("SELECT COUNT(*) FROM idempotency").await, 0);
+        assert_eq!(store.revision().await.unwrap(), before + 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_database_that_is_put_back_to_an_older_copy_is_no_news_for_ever() {
+    on_both(|room| async move {
+        let store = room.open().await;
+        keep(&store, &connector("a"), "s").await;
+        let older = store.revision().await.unwrap();
+        keep(&store, &connector("b"), "s").await;
+
+        let sql = format!("UPDATE store_revision SET revision = {older}");
+        room.tamper(&sql).await.unwrap();
+
+        assert_eq!(store.revision().await.unwrap(), older);
+        assert_eq!(store.changed(older).now_or_never(), None);
+        keep(&store, &connector("c"), "s").await;
+        within("the news", store.changed(older)).await;
     })
     .await;
 }

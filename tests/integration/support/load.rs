@@ -17,6 +17,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -66,15 +67,24 @@ struct Flow {
     target: &'static str,
     count: watch::Sender<Count>,
     stop: watch::Receiver<bool>,
+    /// Between an answer and the next request of a flow over HTTP/1.1.
+    pause: Duration,
 }
 
 impl Load {
     /// `http1` flows with a connection each, and `http2` with one for four requests at a time.
     /// The origin must answer `ok` to GET `target`.
-    pub(crate) fn start(
+    pub(crate) fn start(address: SocketAddr, target: &'static str, flows: (usize, usize)) -> Self {
+        Self::paced(address, target, flows, Duration::ZERO)
+    }
+
+    /// The same, whose flows over HTTP/1.1 pause between two requests, so that they leave the
+    /// machine to others.
+    pub(crate) fn paced(
         address: SocketAddr,
         target: &'static str,
         (http1, http2): (usize, usize),
+        pause: Duration,
     ) -> Self {
         let (count, stop) = (watch::Sender::default(), watch::Sender::new(false));
         let flow = Flow {
@@ -82,6 +92,7 @@ impl Load {
             target,
             count: count.clone(),
             stop: stop.subscribe(),
+            pause,
         };
         let mut flows = JoinSet::new();
         for _ in 0..http1 {
@@ -136,6 +147,9 @@ impl Flow {
                     .await
                 {
                     break;
+                }
+                if !self.pause.is_zero() {
+                    tokio::time::sleep(self.pause).await;
                 }
             }
         }
