@@ -55,6 +55,7 @@ mod observe;
 mod oidc;
 mod oidc_flows;
 mod pools;
+mod protocol_lines;
 mod protocols;
 mod rate_limits;
 mod refusals;
