@@ -8,5 +8,6 @@ use mimalloc::MiMalloc;
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
+    attache::cli::confine();
     attache::cli::run(std::env::args_os()).into()
 }

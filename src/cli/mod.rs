@@ -13,11 +13,14 @@ pub mod check_connect;
 pub mod connector;
 pub mod demo;
 pub mod key;
+mod confine;
 mod failure;
 mod remote;
 pub mod serve;
 mod table;
 mod watch;
+
+pub use confine::confine;
 
 /// The configuration file unless another is named.
 const CONFIG: &str = "config/attache.yaml";
@@ -83,6 +86,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 }
 
 fn perform(command: Command) -> u8 {
+    // `serve` says so in its log.
+    if !matches!(command, Command::Serve { .. }) {
+        for exposure in confine::exposures() {
+            let _told = writeln!(io::stderr(), "attache: warning: {exposure}");
+        }
+    }
     match command {
         Command::Serve { config } => match serve::run(&config) {
             Ok(()) => GOOD,

@@ -13,6 +13,7 @@ use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+use super::confine;
 use super::watch::{POLL, Seen, Watch};
 use crate::config::{Config, ConfigError, Logs};
 use crate::gateway::{Environment, Gateway, StartError};
@@ -89,6 +90,9 @@ pub fn run(path: &Path) -> Result<(), ServeError> {
         .map_err(ServeError::System)?;
     // From here on a signal does what it says, even while the gateway starts.
     let mut signals = runtime.block_on(async { Signals::new() })?;
+    for exposure in confine::exposures() {
+        tracing::warn!(exposure, "secrets of this process can be read from outside");
+    }
     warn(&config);
     let files = config.files.clone();
     let mut environment = Environment::system();

@@ -208,11 +208,12 @@ fn targets(logs: &Logs) -> Targets {
         .with_default(own.min(LevelFilter::WARN))
 }
 
+/// Tells where it was. What a panic says of itself may quote what it was about, a secret included,
+/// and so may a trace of the stack of what called it; neither is written.
 fn tell_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     tracing::error!(
         place = place.as_deref().unwrap_or("unknown"),
-        cause = panic.payload_as_str().unwrap_or("unknown"),
         "a defect: a task panicked"
     );
 }

@@ -84,6 +84,29 @@ fn hostile_values_cannot_end_their_line_or_reach_the_terminal() {
 }
 
 #[test]
+fn a_panic_tells_its_place_and_not_what_it_was_about() {
+    let text = written(&logs(LogFormat::Text, Level::TRACE), |_| {
+        let log = tracing::dispatcher::get_default(Dispatch::clone);
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |panic| {
+            tracing::dispatcher::with_default(&log, || tell_panic(panic));
+        }));
+        // Cut within a character, which the standard library tells with the text itself.
+        let secret = "c4nary-s3cret-ä".to_owned();
+        let ended = std::thread::spawn(move || secret[..secret.len() - 1].len()).join();
+        panic::set_hook(before);
+        assert!(ended.is_err());
+    });
+
+    assert!(
+        text.contains("a defect: a task panicked place=src/logging/tests.rs:"),
+        "{text}"
+    );
+    assert_eq!(text.matches('\n').count(), 1, "{text}");
+    assert!(!text.contains("c4nary"), "{text}");
+}
+
+#[test]
 fn an_error_is_shown_with_its_sources() {
     let error = LoggingError::Thread(io::Error::other("no room"));
     let text = written(&logs(LogFormat::Text, Level::INFO), |_| {

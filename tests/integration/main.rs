@@ -24,6 +24,7 @@ mod check_connect;
 mod cli_connector;
 mod cli_connector_gateway;
 mod config;
+mod confinement;
 mod connections;
 mod crashes;
 mod credentials;
