@@ -14,6 +14,8 @@ pub mod connector;
 pub mod demo;
 pub mod key;
 mod confine;
+#[doc(hidden)]
+pub mod doors;
 mod failure;
 mod remote;
 pub mod serve;

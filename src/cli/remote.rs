@@ -11,5 +11,5 @@ mod problem;
 mod profile;
 
 pub(super) use client::{Answer, Ask, Client};
-pub(super) use problem::legs;
+pub(super) use problem::{legs, sentences};
 pub(super) use profile::Flags;

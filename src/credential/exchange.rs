@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderValue, Request, Response, StatusCode, header};
+use http_body::Body;
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
@@ -78,6 +78,17 @@ pub(super) struct Answered {
     pub(super) retry_after: Option<Duration>,
 }
 
+impl Answered {
+    /// What `answer` says, now.
+    pub(super) fn of(answer: &HttpResponse, clock: &Clock) -> Self {
+        let fields = answer.headers();
+        Self {
+            status: answer.status(),
+            retry_after: retry_after::read(fields, clock.wall(), RETRY_AFTER_MAX),
+        }
+    }
+}
+
 impl Line<'_> {
     /// Carries `request` to the token endpoint. The answer has status 200 and a body, or the
     /// status of an error and perhaps a body; of its fields only `Retry-After` is left.
@@ -100,11 +111,8 @@ impl Line<'_> {
             answer = ask(dialed.stream, request, self.wanted) => answer?,
             () = self.clock.sleep_until(deadline) => return Err(TokenError::TimedOut { limit }),
         };
-        let fields = answer.headers();
-        self.answered.get_or_init(|| Answered {
-            status: answer.status(),
-            retry_after: retry_after::read(fields, self.clock.wall(), RETRY_AFTER_MAX),
-        });
+        self.answered
+            .get_or_init(|| Answered::of(&answer, self.clock));
         Ok(answer)
     }
 
@@ -160,7 +168,11 @@ async fn ask(
     read(answer, wanted).await
 }
 
-async fn read(answer: Response<Incoming>, wanted: Wanted) -> Result<HttpResponse, TokenError> {
+pub(super) async fn read<B>(answer: Response<B>, wanted: Wanted) -> Result<HttpResponse, TokenError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let status = answer.status();
     let waits = answer.headers().get_all(header::RETRY_AFTER);
     let waits: Vec<_> = waits.iter().cloned().collect();
@@ -187,7 +199,11 @@ async fn read(answer: Response<Incoming>, wanted: Wanted) -> Result<HttpResponse
     Ok(whole)
 }
 
-async fn read_body(answer: Response<Incoming>) -> Result<Vec<u8>, TokenError> {
+async fn read_body<B>(answer: Response<B>) -> Result<Vec<u8>, TokenError>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let encodings = answer.headers().get_all(header::CONTENT_ENCODING);
     let plain = |value: &HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if !encodings.iter().all(plain) {

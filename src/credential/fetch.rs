@@ -13,6 +13,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use super::answer::TokenAnswer;
 use super::error::TokenError;
 use super::exchange::{Line, Wanted};
 use super::login::Login;
@@ -209,8 +210,7 @@ impl Fetcher {
                 }
                 oauth::failure(error, line.answered.get().copied(), &secrets)
             })?;
-        let lifetime = answer.lifetime().unwrap_or(self.tokens.default_lifetime);
-        let token = Token::bearer(answer.bearer()?, lifetime, asked)?;
+        let token = token(&answer, self.tokens.default_lifetime, asked)?;
         Ok((token, answer.take_refresh_token()))
     }
 
@@ -231,4 +231,18 @@ impl OldLogin {
         let until = self.first_until.lock();
         until.unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The token that `answer` to a request of the time `asked` holds.
+///
+/// # Errors
+///
+/// [`TokenError`] if it is none that may be used.
+pub(super) fn token(
+    answer: &TokenAnswer,
+    default_lifetime: Duration,
+    asked: Moment,
+) -> Result<Token, TokenError> {
+    let lifetime = answer.lifetime().unwrap_or(default_lifetime);
+    Token::bearer(answer.bearer()?, lifetime, asked)
 }

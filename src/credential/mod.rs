@@ -54,6 +54,8 @@ mod state;
 mod token;
 mod usage;
 mod work;
+#[doc(hidden)]
+pub mod doors;
 
 #[cfg(test)]
 mod tests;

@@ -12,11 +12,11 @@ use futures_util::future::BoxFuture;
 use http::{StatusCode, header};
 use oauth2::basic::{BasicRevocationErrorResponse, BasicTokenIntrospectionResponse};
 use oauth2::{
-    AccessToken, AsyncHttpClient, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet,
-    RefreshToken, RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, RevocationUrl,
-    Scope, StandardRevocableToken, TokenUrl,
+    AccessToken, AuthType, ClientId, ClientSecret, EndpointNotSet, EndpointSet, RefreshToken,
+    RequestTokenError, ResourceOwnerPassword, ResourceOwnerUsername, RevocationUrl, Scope,
+    StandardRevocableToken, TokenUrl,
 };
-pub(super) use oauth2::{HttpRequest, HttpResponse};
+pub(super) use oauth2::{AsyncHttpClient, HttpRequest, HttpResponse};
 use serde_json::Value;
 
 use super::answer::{ErrorAnswer, TokenAnswer};
@@ -94,17 +94,21 @@ pub(super) fn check(oauth2: &OAuth2) -> Result<(), TokenError> {
     }
 }
 
-/// Writes one token request, has `line` carry it and reads the answer.
+/// Writes one token request, has `line` carry it and reads the answer. The line is a [`Line`], or
+/// one that ends at the door of a fuzz target.
 ///
 /// # Errors
 ///
 /// [`Failure`], to be translated by [`failure`] at once.
-pub(super) async fn request(
+pub(super) async fn request<L>(
     oauth2: &OAuth2,
     exchanged: Exchanged<'_>,
     assertion: Option<&str>,
-    line: &Line<'_>,
-) -> Result<TokenAnswer, Failure> {
+    line: &L,
+) -> Result<TokenAnswer, Failure>
+where
+    L: for<'c> AsyncHttpClient<'c, Error = TokenError>,
+{
     let client = client(oauth2)?;
     let added = parameters(&oauth2.token_parameters, assertion);
     // As it was written: the crate would join several scopes with the same space.

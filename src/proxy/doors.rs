@@ -1,15 +1,16 @@
-//! Doors into three rooms of a request's way, for `benches/micro` alone.
+//! Doors into the rooms of a request's way, for `benches/micro` and `tests/fuzz` alone.
 //!
 //! The rooms are private, and a bench is another crate. They are called here as `carry` calls
-//! them, with what a request would have brought as far as that; what they return is shown to nobody,
-//! only kept from being optimised away. A feature would hide this better, and make of what is
+//! them, with what a request would have brought as far as that. What a bench is given is only kept
+//! from being optimised away; what a fuzz target is given it judges. A feature would hide this better, and make of what is
 //! measured another build than the one that runs; the linker drops what nothing calls.
 
 use std::io;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, request};
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderValue, Request, request};
 use http_body_util::Empty;
 
 use super::authorize::{self, Permit};
@@ -20,7 +21,8 @@ use super::outbound::Outbound;
 use super::principal::Principal;
 use super::resolve::Route;
 use super::rewrite::{self, Injected, Via};
-use super::{resolve, scrub};
+use super::{location, resolve, scrub};
+use crate::connector::ConnectorId;
 use crate::credential::Credential;
 use crate::directory::Snapshot;
 
@@ -43,11 +45,16 @@ impl Doors {
     ///
     /// The system's, if the socket is not connected.
     pub fn of(socket: &TcpStream) -> io::Result<Self> {
-        Ok(Self {
-            caller: Caller::between(socket.peer_addr()?, socket.local_addr()?),
+        Ok(Self::between(socket.peer_addr()?, socket.local_addr()?))
+    }
+
+    /// A flow at `peer` that reached the gateway at `local`.
+    pub fn between(peer: SocketAddr, local: SocketAddr) -> Self {
+        Self {
+            caller: Caller::between(peer, local),
             via: Via::new("00000000-0000-0000-0000-000000000000"),
             request_id: HeaderValue::from_static("00000000-0000-0000-0000-000000000000"),
-        })
+        }
     }
 
     /// Finds the route of `flow`.
@@ -86,6 +93,25 @@ impl Doors {
         Permitted(permit): &Permitted,
         credential: Credential,
     ) -> impl Sized + use<> {
+        self.rewritten(flow, permit, credential)
+    }
+
+    /// The head that the origin receives.
+    pub fn head(
+        &self,
+        flow: &request::Parts,
+        Permitted(permit): &Permitted,
+        credential: Credential,
+    ) -> request::Parts {
+        self.rewritten(flow, permit, credential).into_parts().0
+    }
+
+    fn rewritten(
+        &self,
+        flow: &request::Parts,
+        permit: &Permit,
+        credential: Credential,
+    ) -> Request<Outbound> {
         let injected = Injected {
             credential,
             request_id: &self.request_id,
@@ -98,6 +124,21 @@ impl Doors {
 }
 
 impl Permitted {
+    /// The connector that the request goes to.
+    pub fn connector(&self) -> &ConnectorId {
+        &self.0.entry().connector.id
+    }
+
+    /// Path and query on its origin.
+    pub fn target(&self) -> &PathAndQuery {
+        self.0.target()
+    }
+
+    /// Makes a `Location` in the fields of an answer the gateway's own address, where it is one.
+    pub fn relocate(&self, fields: &mut HeaderMap) {
+        location::relocate(fields, &self.0);
+    }
+
     /// Masks `credential` in the fields of an answer, and says how often it was there.
     pub fn scrub(&self, fields: &mut HeaderMap, credential: &Credential) -> u64 {
         let connector = &self.0.entry().connector;

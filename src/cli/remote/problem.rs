@@ -7,7 +7,11 @@ use crate::cli::table::{Table, harmless};
 
 /// The sentences of a refusal: its detail, what is wrong with each field, how far a validation
 /// came, and when to try again.
-pub(super) fn sentences(status: StatusCode, body: &Value, retry_after: Option<u64>) -> String {
+pub(in crate::cli) fn sentences(
+    status: StatusCode,
+    body: &Value,
+    retry_after: Option<u64>,
+) -> String {
     let text = |name: &str| body.get(name).and_then(Value::as_str).map(harmless);
     let reason = text("type").unwrap_or_default();
     let reason = reason.rsplit(':').next().unwrap_or_default();

@@ -25,6 +25,8 @@ pub use administration::{Administration, Denied};
 pub use authentication::{Authentication, Unauthenticated};
 pub use issue::{Issued, TOKEN_LIFETIME, TOKEN_LIFETIME_MAX, Wanted};
 pub use oidc::Provider;
+#[doc(hidden)]
+pub use oidc::doors;
 pub use organizations::{CONNECTORS_MAX, LIMITED_KINDS};
 pub use token::{HashError, Minted, TOKEN_PREFIX, Token};
 

@@ -24,6 +24,8 @@ use crate::tls::client::{ClientTls, TrustAnchors};
 mod jwt;
 mod keys;
 mod line;
+#[doc(hidden)]
+pub mod doors;
 
 /// The longest subject (OpenID Connect Core 1.0 §2), in bytes.
 const SUBJECT_BYTES_MAX: usize = 255;

@@ -92,7 +92,7 @@ fn is(fields: &HeaderMap, media_type: &str) -> bool {
 }
 
 /// Reads JSON (RFC 8259).
-fn parse(bytes: &[u8]) -> Result<Value, Problem> {
+pub(super) fn parse(bytes: &[u8]) -> Result<Value, Problem> {
     let parsed: Result<Strict, _> = serde_json::from_slice(bytes);
     parsed.map(|strict| strict.0).map_err(|error| {
         // The category and the place; the message could repeat a value.

@@ -51,6 +51,8 @@ mod reason;
 mod sending;
 mod shell;
 mod whoami;
+#[doc(hidden)]
+pub mod doors;
 
 pub use reason::{PROBLEMS, Reason};
 pub(super) use shell::Security;

@@ -152,11 +152,8 @@ impl Inner {
             }
         };
         let document = self.line.fetch(url).await?;
-        let listed = document.get("keys").and_then(Value::as_array);
-        let listed = listed.ok_or(LineError::Unfit("has no list of keys"))?;
-        // Keys of other kinds and purposes may stand beside ours (RFC 7517 §5).
-        let keys = listed.iter().filter_map(key).take(KEYS_MAX).map(Arc::new);
-        Ok(keys.collect())
+        let keys = listed(&document).ok_or(LineError::Unfit("has no list of keys"))?;
+        Ok(keys.into_iter().map(Arc::new).collect())
     }
 
     /// Where the keys are, as OpenID Connect Discovery 1.0 §4 has it.
@@ -220,6 +217,13 @@ impl Key {
             && jsonwebtoken::crypto::verify(shown.signature, signed, &self.key, algorithm)
                 .unwrap_or(false)
     }
+}
+
+/// The keys of a set that tokens may be signed with; `None` if it is no set.
+pub(super) fn listed(document: &Value) -> Option<Vec<Key>> {
+    let listed = document.get("keys").and_then(Value::as_array)?;
+    // Keys of other kinds and purposes may stand beside ours (RFC 7517 §5).
+    Some(listed.iter().filter_map(key).take(KEYS_MAX).collect())
 }
 
 /// Reads one key of a set, if it is one that tokens may be signed with.
