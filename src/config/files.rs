@@ -7,7 +7,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -35,6 +35,15 @@ pub(super) const PAIR_KEYS: &[&str] = &["certificate", "private_key"];
 const SECRET_FORM: &str = "{ env: NAME }, { file: PATH } or a plain string";
 const JSON_SECRET_FORM: &str = "a string";
 
+/// Whether a document may name files to read and commands to run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    /// It may: whoever wrote it runs the gateway.
+    Open,
+    /// It may not: somebody else wrote it.
+    Shut,
+}
+
 /// Answers for environment variables.
 pub(super) type Environment<'e> = &'e dyn Fn(&str) -> Option<OsString>;
 
@@ -43,6 +52,7 @@ pub(super) struct Files<'e> {
     file: Option<PathBuf>,
     base_dir: PathBuf,
     environment: Environment<'e>,
+    machine: Machine,
     texts: HashMap<PathBuf, Rc<Zeroizing<String>>>,
     pub(super) pairs: HashSet<(Source, Source)>,
     pub(super) bundles: HashMap<Source, Arc<str>>,
@@ -98,9 +108,30 @@ impl<'e> Files<'e> {
             file: file.map(Path::to_path_buf),
             base_dir: base_dir.to_path_buf(),
             environment,
+            machine: Machine::Open,
             texts: HashMap::new(),
             pairs: HashSet::new(),
             bundles: HashMap::new(),
+        }
+    }
+
+    /// None at all, and no commands: what stands in the text and in `environment` is all there is.
+    pub(super) fn none(environment: Environment<'e>) -> Self {
+        Self {
+            machine: Machine::Shut,
+            ..Self::new(None, Path::new(""), environment)
+        }
+    }
+
+    /// Fails where nothing of this machine may be read or run.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::PermissionDenied`].
+    pub(super) fn check_open(&self) -> io::Result<()> {
+        match self.machine {
+            Machine::Open => Ok(()),
+            Machine::Shut => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 
@@ -128,6 +159,10 @@ impl<'e> Files<'e> {
 
     fn read_file(&mut self, written: &str) -> Result<Sourced, Problem> {
         let path = self.resolve(written);
+        self.check_open().map_err(|source| Problem::File {
+            path: path.clone(),
+            source,
+        })?;
         let text = match self.texts.get(&path) {
             Some(text) => Rc::clone(text),
             None => {

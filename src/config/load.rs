@@ -70,15 +70,21 @@ pub(super) fn text(
     base_dir: &Path,
     environment: Environment<'_>,
 ) -> Result<Config, ConfigError> {
+    text_with(text, Files::new(file, base_dir, environment))
+}
+
+/// The same, with what it may name beside itself.
+pub(super) fn text_with(text: &str, files: Files<'_>) -> Result<Config, ConfigError> {
+    let file = files.named().map(Path::to_path_buf);
     let faulty = |faults, unlisted| {
         ConfigError::Faulty(Faults {
-            file: file.map(Path::to_path_buf),
+            file: file.clone(),
             faults,
             unlisted,
         })
     };
     let document = Document::parse(text).map_err(|fault| faulty(vec![fault], 0))?;
-    let mut reader = Reader::new(&document, Files::new(file, base_dir, environment));
+    let mut reader = Reader::new(&document, files);
     let config = settings::read(&mut reader);
     if let Some(config) = &config {
         check_length(&mut reader, text, config);

@@ -40,6 +40,8 @@ mod recovery;
 mod settings;
 mod store;
 pub mod stored;
+#[doc(hidden)]
+pub mod doors;
 #[cfg(test)]
 mod tests;
 mod units;

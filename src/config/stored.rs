@@ -11,7 +11,6 @@
 //! command of the gateway's. What is said of a bad one repeats none of its values.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Map, Value};
@@ -181,7 +180,7 @@ fn walk(
     let own = map.iter().map(|(key, value)| (key.as_str(), value));
     let whole = beside.iter().map(|(key, value)| (*key, value)).chain(own);
     let document = json::document(whole, secrets).map_err(|fault| vec![fault.into()])?;
-    let files = Files::new(None, Path::new(""), &|_| None);
+    let files = Files::none(&|_| None);
     let mut reader = Reader::new(&document, files);
     let read = read_in(&mut reader, &document, defaults);
     let warned = reader.warnings.drain(..).map(|warning| FieldFault {

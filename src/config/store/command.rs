@@ -42,7 +42,9 @@ pub(super) fn output<'d>(
     }
     let problem = match words.split_first() {
         Some((program, arguments)) if !program.is_empty() => {
-            match run(reader.files.base_dir(), program, arguments) {
+            let open = reader.files.check_open();
+            let open = open.map_err(Problem::CommandNotStarted);
+            match open.and_then(|()| run(reader.files.base_dir(), program, arguments)) {
                 Ok(secret) => return Some(secret),
                 Err(problem) => problem,
             }
