@@ -72,6 +72,9 @@ pub enum Refusal {
     /// What the origin sent is no HTTP answer.
     #[error("the origin's answer is malformed")]
     OriginProtocol(#[source] hyper::Error),
+    /// The origin's answer can be read in two ways, or not at all (RFC 9112 §6.3).
+    #[error("the origin's answer is framed so that nobody can be sure of it: {0}")]
+    OriginFraming(&'static str),
     /// The origin switched protocols unasked (RFC 9110 §15.2.2).
     #[error("the origin switched protocols without being asked")]
     UnaskedUpgrade,
@@ -150,7 +153,9 @@ impl Refusal {
             Self::Unreachable(DialError::Resolve { .. } | DialError::Connect { .. })
             | Self::Disconnected(_)
             | Self::Unsent(_) => Reason::OriginUnreachable,
-            Self::OriginProtocol(_) | Self::UnaskedUpgrade => Reason::OriginProtocol,
+            Self::OriginProtocol(_) | Self::OriginFraming(_) | Self::UnaskedUpgrade => {
+                Reason::OriginProtocol
+            }
             Self::NoCredential { .. } => Reason::NoCredential,
             Self::RateLimited { .. } => Reason::RateLimited,
             Self::BreakerOpen { .. } => Reason::BreakerOpen,
@@ -193,6 +198,7 @@ impl Refusal {
             | Self::BodyGrewTooLarge(_)
             | Self::TooManyFields(_)
             | Self::OriginProtocol(_)
+            | Self::OriginFraming(_)
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::NoCredential { .. }
@@ -231,6 +237,7 @@ impl Refusal {
             | Self::BadBody
             | Self::Disconnected(_)
             | Self::OriginProtocol(_)
+            | Self::OriginFraming(_)
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::OriginStalled(_)
@@ -291,7 +298,9 @@ impl Refusal {
             Self::Unreachable(error) => unreachable_detail(error),
             Self::Disconnected(_) => "The resource domain hung up before it answered.",
             Self::Unsent(_) => "The resource domain took nothing of the request.",
-            Self::OriginProtocol(_) => "What the resource domain answered is not valid HTTP.",
+            Self::OriginProtocol(_) | Self::OriginFraming(_) => {
+                "What the resource domain answered is not valid HTTP."
+            }
             Self::UnaskedUpgrade => "The resource domain switched protocols unasked.",
             Self::OriginSilent(_) => "The resource domain did not answer in time.",
             Self::OriginStalled(_) => "The resource domain stopped taking the request.",

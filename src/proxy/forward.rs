@@ -115,6 +115,7 @@ pub(crate) async fn forward(
                 return Err(Failure::last(Refusal::UnaskedUpgrade));
             }
             Ok(response) => {
+                check_framing(&response).map_err(Failure::last)?;
                 return Ok(Answer {
                     response: response.map(Arriving::new),
                     lease: Some(lease),
@@ -242,6 +243,38 @@ fn failed(error: hyper::Error, lease: &Lease, answered: bool, upload: Option<&Up
 fn is_untouched(error: &h2::Error) -> bool {
     let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
     error.is_remote() && (refused || error.is_go_away())
+}
+
+/// Refuses an answer whose length can be read in two ways, or whose content is hidden in a transfer
+/// coding that nobody asked for (RFC 9112 §6.1, §6.3). `identity`, which once was one, says nothing:
+/// such an answer ends with its connection.
+fn check_framing(response: &Response<Incoming>) -> Result<(), Refusal> {
+    let headers = response.headers();
+    let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    let is_number = |length: &HeaderValue| {
+        !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
+    };
+    if lengths.next().is_some() || !length.is_none_or(is_number) {
+        return Err(Refusal::OriginFraming("its length is not one number"));
+    }
+    // Where a length was settled on, or there is no content, no coding had a say.
+    if response.body().size_hint().exact().is_some() {
+        return Ok(());
+    }
+    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next().map(HeaderValue::as_bytes) else {
+        return Ok(());
+    };
+    if length.is_some() {
+        return Err(Refusal::OriginFraming("it has a length and a coding"));
+    }
+    let is_known =
+        coding.eq_ignore_ascii_case(b"chunked") || coding.eq_ignore_ascii_case(b"identity");
+    match is_known && codings.next().is_none() {
+        true => Ok(()),
+        false => Err(Refusal::OriginFraming("its coding is not known")),
+    }
 }
 
 /// Says whose fault a failed exchange was: the request's body's, if something is known of it.

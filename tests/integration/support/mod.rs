@@ -26,6 +26,7 @@ pub(crate) mod exchange;
 pub(crate) mod expiring;
 pub(crate) mod fleet;
 pub(crate) mod flow;
+pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod island;
 pub(crate) mod load;

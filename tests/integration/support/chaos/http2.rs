@@ -1,22 +1,10 @@
 //! The few frames of HTTP/2 that a faulty peer needs (RFC 9113 §6), written out.
 
 use super::{Peer, Said};
-
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const SETTINGS: u8 = 4;
-const PING: u8 = 6;
-const GOAWAY: u8 = 7;
-
-const ACK: u8 = 1;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-
-/// What a client says first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The head of every frame, in bytes.
-const FRAME_HEAD: usize = 9;
+use crate::support::frames::{
+    ACK, DATA, END_HEADERS, END_STREAM, FRAME_HEAD, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS,
+    frame, goaway,
+};
 
 /// A frame that a peer sends.
 #[derive(Clone, Copy, Debug)]
@@ -67,21 +55,6 @@ fn status_field(status: u16) -> Vec<u8> {
     let mut field = vec![0x08, 3];
     field.extend(status.to_string().bytes());
     field
-}
-
-fn goaway(last_stream: u32, code: u32) -> Vec<u8> {
-    let mut payload = last_stream.to_be_bytes().to_vec();
-    payload.extend(code.to_be_bytes());
-    frame(GOAWAY, 0, 0, &payload)
-}
-
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
-    let mut frame = length[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
 }
 
 impl Peer {
