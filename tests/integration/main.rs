@@ -90,3 +90,4 @@ mod tunnels;
 mod upgrades;
 mod validate;
 mod walls;
+mod wire;

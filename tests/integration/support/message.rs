@@ -109,6 +109,21 @@ pub(crate) fn read_all(bytes: &[u8], kind: Kind) -> Result<Vec<Message>, String>
     Ok(found)
 }
 
+/// What there is of a message whose end is missing; `None` if its head is not all there.
+pub(crate) fn begun(bytes: &[u8], kind: Kind) -> Result<Option<Message>, String> {
+    let Some((mut message, head_len)) = read_head(bytes, kind)? else {
+        return Ok(None);
+    };
+    let rest = &bytes[head_len..];
+    match framing(&message, kind)? {
+        Framing::Length(_) | Framing::UntilClose => message.body = rest.to_vec(),
+        Framing::Chunked => {
+            read_chunks(rest, &mut message)?;
+        }
+    }
+    Ok(Some(message))
+}
+
 /// Reads one message from the front of `bytes`, and says how many bytes it took; `None` if it is
 /// not all there yet.
 pub(crate) fn read(
@@ -116,23 +131,11 @@ pub(crate) fn read(
     kind: Kind,
     stream: Stream,
 ) -> Result<Option<(Message, usize)>, String> {
-    let Some(head_len) = find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
+    let Some((mut message, head_len)) = read_head(bytes, kind)? else {
         return match stream {
             Stream::Ended if !bytes.is_empty() => Err("ended within a head".to_owned()),
             Stream::Ended | Stream::Open => Ok(None),
         };
-    };
-    let mut lines = head_lines(&bytes[..head_len - 4])?.into_iter();
-    let start = lines.next().unwrap_or_default();
-    check_start(&start, kind)?;
-    let fields = lines
-        .map(|line| parse_field(&line))
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut message = Message {
-        start,
-        fields,
-        body: Vec::new(),
-        trailers: Vec::new(),
     };
     let rest = &bytes[head_len..];
     let taken = match framing(&message, kind)? {
@@ -152,6 +155,26 @@ pub(crate) fn read(
         // RFC 9112 §8: the receiver has to notice.
         (None, Stream::Ended) => Err(format!("ended within the content of {}", message.start)),
     }
+}
+
+/// A message that has only its head yet, and how long that is.
+fn read_head(bytes: &[u8], kind: Kind) -> Result<Option<(Message, usize)>, String> {
+    let Some(head_len) = find(bytes, b"\r\n\r\n").map(|at| at + 4) else {
+        return Ok(None);
+    };
+    let mut lines = head_lines(&bytes[..head_len - 4])?.into_iter();
+    let start = lines.next().unwrap_or_default();
+    check_start(&start, kind)?;
+    let fields = lines
+        .map(|line| parse_field(&line))
+        .collect::<Result<Vec<_>, _>>()?;
+    let message = Message {
+        start,
+        fields,
+        body: Vec::new(),
+        trailers: Vec::new(),
+    };
+    Ok(Some((message, head_len)))
 }
 
 enum Framing {
@@ -191,7 +214,8 @@ fn without_content(status: u16, kind: Kind) -> bool {
     kind == Kind::ResponseToHead || status < 200 || status == 204 || status == 304
 }
 
-/// RFC 9112 §7.1; extensions are refused, since nobody here has a use for one.
+/// RFC 9112 §7.1; extensions are refused, since nobody here has a use for one, and so are sizes with
+/// zeros before them.
 fn read_chunks(bytes: &[u8], message: &mut Message) -> Result<Option<usize>, String> {
     let mut at = 0;
     loop {
@@ -199,7 +223,9 @@ fn read_chunks(bytes: &[u8], message: &mut Message) -> Result<Option<usize>, Str
             return Ok(None);
         };
         let line = latin1(&bytes[at..at + line_len]);
-        if line.is_empty() || line.len() > 8 || !line.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let minimal = line == "0" || !line.starts_with('0');
+        let digits = !line.is_empty() && line.bytes().all(|b| b.is_ascii_hexdigit());
+        if !minimal || !digits || line.len() > 8 {
             return Err(format!("chunk size {line:?}"));
         }
         let size = usize::from_str_radix(&line, 16).map_err(|error| error.to_string())?;
@@ -312,6 +338,7 @@ mod tests {
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n0\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;x\r\na\r\n0\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
+            "GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n01\r\na\r\n0\r\n\r\n",
             "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nshort",
         ] {
             let outcome = read_all(bad.as_bytes(), Kind::Request);

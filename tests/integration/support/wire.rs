@@ -1,4 +1,9 @@
-//! A client that writes exact bytes and reads exact answers.
+//! A client that writes exact bytes and reads exact answers, and what judges a whole exchange.
+//!
+//! The oracle stands below: [`model`] reads what a client sent as strictly as RFC 9112 lets it,
+//! [`recorder`] is an origin that keeps what it receives, [`canonical`] says what that may be, and
+//! [`oracle`] holds both beside the answers. [`corpus`] and [`mutator`] make the streams, and
+//! [`room`] puts a gateway between.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,6 +17,14 @@ use tokio_rustls::TlsConnector;
 
 use super::message::{self, Kind, Message, Stream};
 use super::within;
+
+pub(crate) mod canonical;
+pub(crate) mod corpus;
+pub(crate) mod model;
+pub(crate) mod mutator;
+pub(crate) mod oracle;
+pub(crate) mod recorder;
+pub(crate) mod room;
 
 /// One connection to whatever listens at an address.
 pub(crate) struct Wire {

@@ -1,0 +1,3 @@
+//! The wire oracle: what clients send, to the byte, and what of it reaches origins.
+
+mod oracle;
