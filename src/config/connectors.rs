@@ -24,6 +24,7 @@ pub(super) const CONNECTOR_KEYS: &[&str] = &[
     "probe",
     "auth",
     "ca_bundle",
+    "crl",
     "cookies",
     "forwarded",
     "warm",
@@ -207,6 +208,8 @@ pub(super) fn connector<'d>(
     let bundle = section.optional("ca_bundle");
     let ca_bundle =
         bundle.and_then(|node| reader.bundle(node, &path.key("ca_bundle"), check_anchors));
+    let crl = section.optional("crl");
+    let crl = crl.and_then(|node| reader.revocations(node, &path.key("crl")));
     let cookies = [("drop", Cookies::Drop), ("pass", Cookies::Pass)];
     let cookies = reader.choice(section, path, "cookies", &cookies);
     let forwarded = match reader.flag(section, path, "forwarded") {
@@ -235,6 +238,7 @@ pub(super) fn connector<'d>(
             scheme: scheme?,
         }),
         ca_bundle,
+        crl,
         cookies: cookies.unwrap_or_default(),
         forwarded,
         warm,

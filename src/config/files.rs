@@ -17,14 +17,14 @@ use zeroize::Zeroizing;
 use super::document::{Content, Node, Written};
 use super::error::Problem;
 use super::keys;
-use super::pem::PEM_START;
+use super::pem::{Judges, PEM_START};
 use super::reader::{self, Reader, Section};
 use super::store::MasterKey;
 use super::units::Size;
 use crate::secret::Secret;
 
 /// The largest secret, certificate, key or bundle that is read.
-const FILE_BYTES_MAX: Size = Size::mib(4);
+pub(super) const FILE_BYTES_MAX: Size = Size::mib(4);
 
 /// The longest secret: more fits in no head and in no token request.
 const SECRET_BYTES_MAX: Size = Size::kib(16);
@@ -55,7 +55,7 @@ pub(super) struct Files<'e> {
     machine: Machine,
     texts: HashMap<PathBuf, Rc<Zeroizing<String>>>,
     pub(super) pairs: HashSet<(Source, Source)>,
-    pub(super) bundles: HashMap<Source, Arc<str>>,
+    pub(super) bundles: HashMap<(Judges, Source), Arc<str>>,
 }
 
 /// Where a text came from; equal sources hold equal texts within one load.

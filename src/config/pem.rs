@@ -10,11 +10,12 @@ use std::sync::Arc;
 
 use super::document::{Node, Written};
 use super::error::Problem;
-use super::files::{Source, Sourced};
+use super::files::{FILE_BYTES_MAX, Source, Sourced};
 use super::reader::{self, Reader, Section};
 use crate::connector::ClientCertificate;
 use crate::secret::Secret;
 use crate::tls::TlsError;
+use crate::tls::revocation::check_revocations;
 
 /// How PEM begins (RFC 7468 §2).
 pub(super) const PEM_START: &str = "-----BEGIN ";
@@ -24,6 +25,9 @@ const JSON_PEM_FORM: &str = "PEM text";
 /// Certificates are shown to whoever reads a connector, and kept unsealed.
 const CERTIFICATES_ALONE: &str =
     "PEM certificates alone: a private key stands beside them, where it would be shown";
+/// The same goes for these.
+const LISTS_ALONE: &str =
+    "PEM revocation lists alone: a private key stands beside them, where it would be shown";
 const PLAIN_KEY: &str =
     "the private key stands in the configuration itself; write { file: PATH } or { env: NAME }";
 
@@ -135,28 +139,64 @@ impl<'d> Reader<'d> {
         path: &reader::Path<'_>,
         check: fn(&str) -> Result<(), TlsError>,
     ) -> Option<Arc<str>> {
+        self.judged(node, path, (Judges::Anchors, check))
+    }
+
+    /// Reads PEM revocation lists.
+    pub(super) fn revocations(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+    ) -> Option<Arc<str>> {
+        self.judged(node, path, (Judges::Revocations, check_revocations))
+    }
+
+    fn judged(
+        &mut self,
+        node: &'d Node,
+        path: &reader::Path<'_>,
+        (judges, check): (Judges, fn(&str) -> Result<(), TlsError>),
+    ) -> Option<Arc<str>> {
         let form = self.pem_form();
         let sourced = self.sourced(node, path, form)?;
-        if let Some(bundle) = self.files.bundles.get(&sourced.source) {
+        let source = (judges, sourced.source.clone());
+        if let Some(bundle) = self.files.bundles.get(&source) {
             return Some(Arc::clone(bundle));
         }
         let inline = matches!(sourced.source, Source::Inline(..));
         let problem = if inline && !sourced.text.contains(PEM_START) {
             Some(Problem::MustBe(form))
+        } else if sourced.text.len() > FILE_BYTES_MAX.as_usize() {
+            let most = FILE_BYTES_MAX.to_string();
+            Some(Problem::Long(sourced.called(), most))
         } else if let Err(error) = check(&sourced.text) {
             Some(Problem::Pem(sourced.called(), error))
         } else {
-            holds_private_key(&sourced.text).then_some(Problem::MustBe(CERTIFICATES_ALONE))
+            holds_private_key(&sourced.text).then_some(Problem::MustBe(judges.alone()))
         };
         if let Some(problem) = problem {
             self.fault(node.at, path, problem);
             return None;
         }
         let bundle: Arc<str> = sourced.text.as_str().into();
-        self.files
-            .bundles
-            .insert(sourced.source, Arc::clone(&bundle));
+        self.files.bundles.insert(source, Arc::clone(&bundle));
         Some(bundle)
+    }
+}
+
+/// What certificates are judged by; one file may be read as either.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Judges {
+    Anchors,
+    Revocations,
+}
+
+impl Judges {
+    fn alone(self) -> &'static str {
+        match self {
+            Self::Anchors => CERTIFICATES_ALONE,
+            Self::Revocations => LISTS_ALONE,
+        }
     }
 }
 

@@ -43,7 +43,7 @@ const SECRET_PLACES: &[&[&str]] = &[
 ];
 
 /// The keys that decide where secrets are sent and how.
-const DESTINATION_KEYS: &[&str] = &["resource_domain", "auth", "ca_bundle"];
+const DESTINATION_KEYS: &[&str] = &["resource_domain", "auth", "ca_bundle", "crl"];
 
 /// The keys that stand beside a document.
 const IDENTITY_KEYS: [&str; 5] = ["id", "organization", "name", "kind", "enabled"];
@@ -113,7 +113,7 @@ pub fn put_secrets(document: &Value, secrets: &Secrets) -> Value {
 }
 
 /// What tells where the secrets of `document` go: SHA-256 (FIPS 180-4) of its resource domain,
-/// authentication and trust anchors, the secrets themselves left out.
+/// authentication, trust anchors and revocation lists, the secrets themselves left out.
 pub fn destination(document: &Value) -> [u8; 32] {
     let mut told = Map::new();
     for key in DESTINATION_KEYS {

@@ -50,6 +50,8 @@ pub struct Connector {
     pub kind: Kind,
     /// PEM certificates trusted for this connector's connections beside the gateway's own anchors.
     pub ca_bundle: Option<Arc<str>>,
+    /// PEM revocation lists (RFC 5280 §5) that its connections' certificates are looked up in.
+    pub crl: Option<Arc<str>>,
     /// Whether session cookies travel.
     pub cookies: Cookies,
     /// Whether `Forwarded` (RFC 7239) is added to what the origin receives.

@@ -27,8 +27,8 @@ pub(super) struct TokenKey {
     connector: ConnectorId,
     revision: Revision,
     /// Over all the rest: token endpoint, grant, username, passwords, client, its authentication,
-    /// secret, certificates, assertion, scope, parameters, fields, trust anchors, and what it falls
-    /// back on.
+    /// secret, certificates, assertion, scope, parameters, fields, trust anchors, revocation lists,
+    /// and what it falls back on.
     fingerprint: [u8; 32],
 }
 
@@ -78,6 +78,9 @@ impl Fingerprint {
         self.oauth2(oauth2);
         if let Some(bundle) = &connector.ca_bundle {
             self.text("anchors").text(bundle);
+        }
+        if let Some(lists) = &connector.crl {
+            self.text("revoked").text(lists);
         }
         let stored = connector.stored.as_deref();
         if let Some(fallback) = stored.and_then(|stored| stored.fallback.as_ref()) {

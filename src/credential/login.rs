@@ -80,15 +80,10 @@ impl Credentials {
         settings: &Settings,
     ) -> Result<ClientTls, TlsError> {
         let certificate = shown_certificate(&oauth2.client_authentication);
-        match &connector.ca_bundle {
-            Some(bundle) => {
-                let anchors = settings.anchors.and([&**bundle])?;
-                ClientTls::new(&anchors, certificate, Http2::Off)
-            }
-            None if certificate.is_some() => {
-                ClientTls::new(&settings.anchors, certificate, Http2::Off)
-            }
-            None => self.plain_identity(&settings.anchors),
+        let anchors = settings.anchors.of(connector)?;
+        match certificate.is_none() && anchors.same(&settings.anchors) {
+            true => self.plain_identity(&anchors),
+            false => ClientTls::new(&anchors, certificate, Http2::Off),
         }
     }
 

@@ -1,19 +1,51 @@
 //! TLS towards resource domains and token endpoints.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::{ClientConfig, RootCertStore, SignatureScheme};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
+use super::revocation::{revocation_lists, unusable};
 use super::{ALPN_H2, ALPN_HTTP11, TlsError, provider};
-use crate::connector::{ClientCertificate, Http2, SigningAlgorithm};
+use crate::connector::{ClientCertificate, Connector, Http2, SigningAlgorithm};
 
-/// The anchors a connection is verified against.
+/// How much of the end of a text its hash is made of.
+const TOLD_BY_BYTES: usize = 256;
+
+/// Whom a connection believes: trust anchors, and what their issuers have taken back. Cheap to
+/// clone.
 #[derive(Clone)]
-pub struct TrustAnchors(Arc<RootCertStore>);
+pub struct TrustAnchors(Arc<Trust>);
+
+struct Trust {
+    roots: Arc<RootCertStore>,
+    /// Where there are revocation lists.
+    revoking: Option<Arc<WebPkiServerVerifier>>,
+    /// What was made of these, as long as anybody has it.
+    derived: Mutex<Derived>,
+}
+
+/// Connectors' own trust, by what they say: each text is parsed once, however many have it.
+#[derive(Default)]
+struct Derived {
+    made: HashMap<Own, Weak<Trust>>,
+    /// How many of them there may be before those that nobody has are looked for.
+    room: usize,
+}
+
+/// What a connector says about trust: `ca_bundle`, `crl`.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Own(Option<Text>, Option<Text>);
+
+/// A long text as a key. Most of its equals are the very same.
+#[derive(Clone)]
+struct Text(Arc<str>);
 
 impl TrustAnchors {
     /// The system's anchors and those of `bundles` (PEM).
@@ -25,7 +57,7 @@ impl TrustAnchors {
     pub fn system_and<'a>(bundles: impl IntoIterator<Item = &'a str>) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        Self(Arc::new(roots)).and(bundles)
+        Self::of_roots(roots).and(bundles)
     }
 
     /// These anchors and those of `bundles` (PEM).
@@ -34,13 +66,76 @@ impl TrustAnchors {
     ///
     /// As [`TrustAnchors::system_and`].
     pub fn and<'a>(&self, bundles: impl IntoIterator<Item = &'a str>) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::clone(&self.0);
+        let mut roots = RootCertStore::clone(&self.0.roots);
         for bundle in bundles {
             for certificate in certificates(bundle)? {
                 roots.add(certificate).map_err(TlsError::Anchor)?;
             }
         }
-        Ok(Self(Arc::new(roots)))
+        Ok(Self::of_roots(roots))
+    }
+
+    /// These anchors and those of `connector`, which are not believed what its lists have revoked.
+    /// The same for all connectors that say the same.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if its bundle or lists cannot be used.
+    pub fn of(&self, connector: &Connector) -> Result<Self, TlsError> {
+        let Connector { ca_bundle, crl, .. } = connector;
+        if ca_bundle.is_none() && crl.is_none() {
+            return Ok(self.clone());
+        }
+        let own = Own(ca_bundle.clone().map(Text), crl.clone().map(Text));
+        let held = self.derived().made.get(&own).and_then(Weak::upgrade);
+        if let Some(held) = held {
+            return Ok(Self(held));
+        }
+        let own_anchors = match ca_bundle {
+            None => Self(Arc::new(Trust {
+                roots: Arc::clone(&self.0.roots),
+                revoking: None,
+                derived: Mutex::default(),
+            })),
+            Some(bundle) => self.and([&**bundle])?,
+        };
+        let made = match crl {
+            None => own_anchors,
+            Some(crl) => own_anchors.without_revoked(crl)?,
+        };
+        self.derived().hold(own, &made);
+        Ok(made)
+    }
+
+    /// The same anchors, where what the lists of `crl` (PEM) revoke is refused at any depth
+    /// (RFC 5280 §6.3). Certificates whose issuer has no list are as before; where a list should have
+    /// been replaced by now, its issuer's are all refused.
+    fn without_revoked(&self, crl: &str) -> Result<Self, TlsError> {
+        let roots = Arc::clone(&self.0.roots);
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), provider())
+            .with_crls(revocation_lists(crl)?)
+            .allow_unknown_revocation_status()
+            .enforce_revocation_expiration()
+            .build()
+            .map_err(unusable)?;
+        Ok(Self(Arc::new(Trust {
+            roots,
+            revoking: Some(verifier),
+            derived: Mutex::default(),
+        })))
+    }
+
+    fn of_roots(roots: RootCertStore) -> Self {
+        Self(Arc::new(Trust {
+            roots: Arc::new(roots),
+            revoking: None,
+            derived: Mutex::default(),
+        }))
+    }
+
+    fn derived(&self) -> MutexGuard<'_, Derived> {
+        let derived = self.0.derived.lock();
+        derived.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether both are one set, not merely equal ones: what was made for one serves the other.
@@ -49,9 +144,50 @@ impl TrustAnchors {
     }
 }
 
+impl Derived {
+    fn hold(&mut self, own: Own, made: &TrustAnchors) {
+        if self.made.len() >= self.room {
+            self.made.retain(|_, trust| trust.strong_count() > 0);
+            self.room = 2 * self.made.len() + 4;
+        }
+        self.made.insert(own, Arc::downgrade(&made.0));
+    }
+}
+
+impl PartialEq for Text {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Text {}
+
+/// PEM ends in a signature, so that its end tells texts apart.
+impl Hash for Text {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let end = self.0.len().saturating_sub(TOLD_BY_BYTES);
+        (self.0.len(), &self.0.as_bytes()[end..]).hash(state);
+    }
+}
+
+/// By which set it is, as [`TrustAnchors::same`].
+impl PartialEq for TrustAnchors {
+    fn eq(&self, other: &Self) -> bool {
+        self.same(other)
+    }
+}
+
+impl Eq for TrustAnchors {}
+
+impl Hash for TrustAnchors {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).hash(state);
+    }
+}
+
 impl fmt::Debug for TrustAnchors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TrustAnchors({})", self.0.len())
+        write!(f, "TrustAnchors({})", self.0.roots.len())
     }
 }
 
@@ -61,6 +197,8 @@ impl fmt::Debug for TrustAnchors {
 pub struct ClientTls {
     config: Arc<ClientConfig>,
     generation: Generation,
+    /// Held, so that others who want the same find it.
+    trust: TrustAnchors,
 }
 
 /// Distinguishes every [`ClientTls`] that was ever made in this process.
@@ -81,8 +219,11 @@ impl ClientTls {
         static GENERATION: AtomicU64 = AtomicU64::new(0);
         let builder = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
-            .map_err(TlsError::Protocol)?
-            .with_root_certificates(Arc::clone(&anchors.0));
+            .map_err(TlsError::Protocol)?;
+        let builder = match &anchors.0.revoking {
+            None => builder.with_root_certificates(Arc::clone(&anchors.0.roots)),
+            Some(verifier) => builder.with_webpki_verifier(Arc::clone(verifier)),
+        };
         let mut config = match certificate {
             None => builder.with_no_client_auth(),
             Some(pair) => {
@@ -97,9 +238,14 @@ impl ClientTls {
             Http2::Auto => vec![ALPN_H2.to_vec(), ALPN_HTTP11.to_vec()],
             Http2::Off => vec![ALPN_HTTP11.to_vec()],
         };
+        if anchors.0.revoking.is_some() {
+            // A resumed session would not be looked up in the lists.
+            config.resumption = Resumption::disabled();
+        }
         Ok(Self {
             config: Arc::new(config),
             generation: Generation(GENERATION.fetch_add(1, Ordering::Relaxed)),
+            trust: anchors.clone(),
         })
     }
 
@@ -115,6 +261,7 @@ impl ClientTls {
         Self {
             config: Arc::new(config),
             generation: self.generation,
+            trust: self.trust.clone(),
         }
     }
 

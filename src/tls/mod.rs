@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::CryptoProvider;
 
 pub mod client;
+pub mod revocation;
 pub mod server;
 
 /// ALPN's name for HTTP/2 (RFC 9113 §3.2).
@@ -50,6 +51,15 @@ pub enum TlsError {
     /// A certificate that cannot be used as a trust anchor.
     #[error("holds a certificate that cannot be a trust anchor")]
     Anchor(#[source] rustls::Error),
+    /// No revocation list in the text.
+    #[error("holds no PEM revocation list (-----BEGIN X509 CRL-----)")]
+    NoRevocationList,
+    /// A revocation list that cannot be used.
+    #[error("holds a revocation list that cannot be used")]
+    RevocationList(#[source] rustls::server::VerifierBuilderError),
+    /// Nobody's certificates could be accepted.
+    #[error("no certificate authority is trusted at all")]
+    NoAnchors(#[source] rustls::server::VerifierBuilderError),
     /// Key and certificate are not a pair, or of a kind that is not supported.
     #[error("certificate and private key do not belong together, or are of an unsupported kind")]
     KeyPair(#[source] rustls::Error),

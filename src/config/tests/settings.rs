@@ -105,7 +105,6 @@ fn a_repeated_key_is_named_unless_it_may_be_a_secret() {
 fn keys_of_later_versions_are_refused_not_ignored() {
     for text in [
         "inbound: { proxy_protocol: false }",
-        "connectors: [{ crl: null }]",
         "connectors: [{ rotation: null }]",
         "connectors: [{ allow: null }]",
         "connectors: [{ upstream: { warm: 1 } }]",

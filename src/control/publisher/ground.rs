@@ -44,7 +44,7 @@ pub(super) struct Basis {
 /// Everything that decides a TLS identity towards origins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct IdentityKey {
-    ca_bundle: Option<Arc<str>>,
+    trust: TrustAnchors,
     certificate: Option<String>,
     /// Tells two keys of one certificate apart without keeping either: the connector's.
     owner: Option<String>,
@@ -96,8 +96,9 @@ impl Basis {
     /// The TLS identity of `connector`, shared with all that want the same.
     fn identity(&mut self, connector: &Connector) -> Result<ClientTls, TlsError> {
         let certificate = connector.kind.scheme().certificate_to_resource();
+        let trust = self.anchors.of(connector)?;
         let key = IdentityKey {
-            ca_bundle: connector.ca_bundle.clone(),
+            trust: trust.clone(),
             certificate: certificate.map(|pair| pair.certificate_pem.clone()),
             owner: certificate.map(|_| connector.id.to_string()),
             http2: connector.upstream.http2,
@@ -109,12 +110,7 @@ impl Basis {
                 return Ok(identity.clone());
             }
         }
-        let bundle = connector.ca_bundle.as_deref();
-        let anchors = match bundle {
-            None => self.anchors.clone(),
-            Some(bundle) => self.anchors.and([bundle])?,
-        };
-        let identity = ClientTls::new(&anchors, certificate, connector.upstream.http2)?;
+        let identity = ClientTls::new(&trust, certificate, connector.upstream.http2)?;
         self.identities.insert(key, identity.clone());
         Ok(identity)
     }

@@ -9,7 +9,7 @@ use crate::dial::{DialError, Leg};
 pub(super) const CLIENT_CERTIFICATE: &str =
     "does the resource domain demand a client certificate, and accept this connector's?";
 /// For what a connector brings to the handshake.
-pub(super) const IDENTITY: &str = "check the connector's certificate, key and ca_bundle";
+pub(super) const IDENTITY: &str = "check the connector's certificate, key, ca_bundle and crl";
 /// For a username and a password that nobody tries.
 pub(super) const NO_VALIDATION_URL: &str = "there is no validation_url";
 /// For a way that ends before the API itself.

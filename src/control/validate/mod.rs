@@ -224,8 +224,7 @@ impl Walk<'_> {
         certificate: Option<&ClientCertificate>,
         http2: Http2,
     ) -> Result<ClientTls, Broken> {
-        let own = self.connector.ca_bundle.as_deref();
-        let anchors = self.settings.credential.anchors.and(own);
+        let anchors = self.settings.credential.anchors.of(self.connector);
         let identity = anchors.and_then(|anchors| ClientTls::new(&anchors, certificate, http2));
         identity.map_err(|error| Broken {
             leg: TLS,

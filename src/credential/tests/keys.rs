@@ -119,6 +119,10 @@ async fn what_decides_a_token_decides_where_it_is_shared_and_how_a_replica_count
         ca_bundle: Some("bundle".into()),
         ..plain.clone()
     });
+    connectors.push(Connector {
+        crl: Some("bundle".into()),
+        ..plain.clone()
+    });
     connectors.push(stored(plain.clone(), 1));
     connectors.push(stored(plain.clone(), 2));
     let fallback = Some(Fallback {

@@ -204,6 +204,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
             scheme: Scheme::OAuth2(Arc::new(oauth2)),
         }),
         ca_bundle: None,
+        crl: None,
         cookies: Cookies::Drop,
         forwarded: Forwarded::Omit,
         warm: false,

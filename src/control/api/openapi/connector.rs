@@ -34,6 +34,10 @@ pub(in crate::control::api) struct Document<S> {
     auth: Auth<S>,
     /// PEM certificates that this connector trusts beside the gateway's own trust anchors.
     ca_bundle: Option<String>,
+    /// PEM revocation lists (RFC 5280 §5): certificates of the resource domain and the token endpoint
+    /// that stand in their issuer's list are refused, and so are all of an issuer whose list should
+    /// have been replaced by now.
+    crl: Option<String>,
     /// `pass`: `Cookie` and `Set-Cookie` travel, both ways.
     #[schema(nullable = false, default = json!("drop"))]
     cookies: Option<Cookies>,

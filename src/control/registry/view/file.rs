@@ -24,6 +24,7 @@ pub(super) fn document(connector: &Connector) -> Value {
         "auth": auth(connector.kind.scheme()),
         "probe": probe(connector),
         "ca_bundle": connector.ca_bundle.as_deref(),
+        "crl": connector.crl.as_deref(),
         "cookies": match connector.cookies {
             Cookies::Drop => "drop",
             Cookies::Pass => "pass",
