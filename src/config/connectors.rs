@@ -7,7 +7,7 @@ use super::error::Problem;
 use super::identity::{Taken, connector_id, connector_name, legal_id, organization};
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
-use super::{auth, bulkhead, recovery};
+use super::{allow, auth, bulkhead, recovery};
 use crate::connector::{
     Bulkhead, Connector, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
     ResourceDomain, Scheme, Scrub, Upstream,
@@ -27,6 +27,7 @@ pub(super) const CONNECTOR_KEYS: &[&str] = &[
     "crl",
     "cookies",
     "forwarded",
+    "allow",
     "warm",
     "expired_on",
     "replay_body_bytes_max",
@@ -216,6 +217,7 @@ pub(super) fn connector<'d>(
         Some(true) => Forwarded::Add,
         Some(false) | None => Forwarded::Omit,
     };
+    let allow = allow::allow(reader, section, path, &organization);
     let warm = warm(reader, section, path, scheme.as_ref());
     let recovery = recovery::recovery(reader, section, path, scheme.as_ref());
     let bulkhead = bulkhead::bulkhead(reader, section, path);
@@ -246,6 +248,7 @@ pub(super) fn connector<'d>(
         bulkhead: shared(bulkhead, &defaults.bulkhead),
         upgrades: upgrades.into(),
         scrub: scrub.unwrap_or_default(),
+        allow: allow.map(Arc::new),
         upstream: shared(upstream, &defaults.upstream),
         stored: None,
     })

@@ -227,6 +227,10 @@ pub(super) enum Problem {
     DuplicateId { first: u64 },
     #[error("each key is listed once; line {first} has the same")]
     DuplicateKey { first: u64 },
+    #[error("asks for certificates, which nobody is asked for; set tls.client_ca")]
+    NoClientCa,
+    #[error("each pattern is listed once; line {first} has the same")]
+    DuplicatePattern { first: u64 },
     #[error("connector names are unique in their organization; line {first} has the same")]
     DuplicateName { first: u64 },
     /// The nested sentence begins with a verb: "must begin with https://".

@@ -187,8 +187,13 @@ pub(super) fn check_exposure<'d>(
         Some(tls) => tls.client_ca_pem.is_some(),
         None => root.optional("tls").is_some(),
     };
+    if !asks && !config.inbound.certificates.is_empty() {
+        let at = root.place("inbound");
+        let path = path.key("inbound");
+        reader.fault(at, &path.key("certificates"), Problem::NoClientCa);
+    }
     // Faulty keys are a fault of their own as well.
-    let asks_for_keys = !config.inbound_keys.is_empty() || keys_are_written(root);
+    let asks_for_keys = !config.inbound.keys.is_empty() || keys_are_written(root);
     if let Some(address) = config.listen.iter().find(|address| is_open(address)) {
         if asks_for_keys && config.tls.is_none() {
             reader.warn(root.place("listen"), &path.key("listen"), KEYS_IN_THE_CLEAR);

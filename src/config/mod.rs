@@ -18,6 +18,7 @@ use ipnet::IpNet;
 use crate::connector::{Connector, HttpsUrl, Organization, Role, SigningAlgorithm};
 use crate::secret::Secret;
 
+mod allow;
 mod assertion;
 mod auth;
 mod bulkhead;
@@ -48,7 +49,7 @@ mod units;
 
 pub use connectors::ConnectorDefaults;
 pub use error::{ConfigError, Fault, Faults};
-pub use inbound::InboundKey;
+pub use inbound::{Browsers, Inbound, InboundCertificate, InboundKey};
 pub use store::{InvalidMasterKey, MasterKey, Store, StoreUrl};
 
 /// The longest name, URL or other text that is no secret, in bytes.
@@ -86,8 +87,8 @@ pub struct Config {
     pub hosts: Hosts,
     /// TLS for flows, if any.
     pub tls: Option<ServerTls>,
-    /// Keys that flow runtimes show; none means that nobody is asked for one.
-    pub inbound_keys: Arc<[InboundKey]>,
+    /// Whom the gateway lets in.
+    pub inbound: Inbound,
     /// The admin listener. Not reloadable.
     pub admin: Admin,
     /// The extra metrics listener and the bound on series.

@@ -6,6 +6,7 @@
 //! default or nothing, so that one mistake does not hide the next. A configuration whose reader
 //! holds a fault is thrown away. Faults and warnings show keys and places, never values.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::document::{Content, Document, Entry, Node, Position, Written};
@@ -14,6 +15,7 @@ use super::files::Files;
 use super::keys::interpolated;
 pub(super) use super::path::Path;
 use super::units::{Bounded, Quantity, Sort, Span};
+use crate::connector::Principal;
 
 /// Faults and warnings listed in full; the rest are counted.
 pub(super) const LISTED_MAX: usize = 100;
@@ -58,6 +60,8 @@ pub(super) struct Reader<'d> {
     pub(super) unlisted: usize,
     pub(super) warnings: Vec<Warning>,
     unlisted_warnings: usize,
+    /// Whom the document names under `inbound`, where that is known.
+    pub(super) principals: Option<Arc<[Arc<Principal>]>>,
 }
 
 /// Something that is allowed but unwise.
@@ -76,6 +80,7 @@ impl<'d> Reader<'d> {
             unlisted: 0,
             warnings: Vec::new(),
             unlisted_warnings: 0,
+            principals: None,
         }
     }
 

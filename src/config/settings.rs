@@ -10,8 +10,8 @@ use super::error::Problem;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Part, Size, Span};
 use super::{
-    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, assertion, auth, bulkhead,
-    connectors, files, inbound, listeners, oauth, oidc, recovery, store,
+    AccessLog, Config, Limits, LogFormat, Logs, Timeouts, Tokens, Trust, allow, assertion, auth,
+    bulkhead, connectors, files, inbound, listeners, oauth, oidc, recovery, store,
 };
 use crate::tls::client::check_anchors;
 
@@ -44,6 +44,8 @@ pub(super) const ALL_KEYS: &[&[&str]] = &[
     listeners::TLS_KEYS,
     inbound::INBOUND_KEYS,
     inbound::KEY_KEYS,
+    inbound::CERTIFICATE_KEYS,
+    allow::RULE_KEYS,
     listeners::ADMIN_KEYS,
     oidc::OIDC_KEYS,
     listeners::METRICS_KEYS,
@@ -175,12 +177,14 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Config> {
     let document = reader.document;
     let root = reader.mapping(document.root(), path, ROOT_KEYS)?;
     let defaults = connectors::defaults(reader, &root, path);
+    let inbound = inbound::inbound(reader, &root, path);
+    reader.principals = Some(inbound.principals());
     let config = Config {
         listen: listeners::flows(reader, &root, path),
         workers: workers(reader, &root, path),
         hosts: listeners::hosts(reader, &root, path),
         tls: listeners::tls(reader, &root, path),
-        inbound_keys: inbound::keys(reader, &root, path),
+        inbound,
         admin: listeners::admin(reader, &root, path),
         metrics: listeners::metrics(reader, &root, path),
         logs: logs(reader, &root, path),
@@ -264,7 +268,7 @@ fn trust<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path<'_>) -> Tr
 const RANGE_FORM: &str =
     "an IP address or a range such as 10.1.0.0/16 or fd00::/8, without bits behind its prefix";
 
-fn ranges<'d>(reader: &mut Reader<'d>, node: &'d Node, path: &Path<'_>) -> Vec<IpNet> {
+pub(super) fn ranges<'d>(reader: &mut Reader<'d>, node: &'d Node, path: &Path<'_>) -> Vec<IpNet> {
     let nodes = reader.list(node, path, RANGES_MAX);
     let mut ranges = Vec::with_capacity(nodes.len());
     for (index, node) in nodes.iter().enumerate() {

@@ -9,19 +9,23 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+mod allow;
 mod bulkhead;
 mod kind;
 mod organization;
 mod origin;
+mod principal;
 mod recovery;
 mod role;
 mod scheme;
 mod stored;
 
+pub use allow::{Allow, Asked, Rule};
 pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
 pub use organization::{InvalidOrganization, ORGANIZATION_BYTES_MAX, Organization};
 pub use origin::{HttpsUrl, InvalidUrl, Origin, ResourceDomain, join};
+pub use principal::Principal;
 pub use recovery::{BodySign, ExpiredOn, Recovery, Retry};
 pub use role::{Access, Role, UnknownRole};
 pub use scheme::{
@@ -66,6 +70,8 @@ pub struct Connector {
     pub upgrades: Box<[String]>,
     /// Where the credential is masked in answers.
     pub scrub: Scrub,
+    /// Which requests it takes; `None`: those of whoever reaches it.
+    pub allow: Option<Arc<Allow>>,
     /// Limits towards the resource domain.
     pub upstream: Arc<Upstream>,
     /// What only a connector from the store has; one from a configuration file has none of it.

@@ -299,7 +299,7 @@ fn settings(config: &Config) -> Result<Settings, PublishError> {
         limits: config.limits,
         timeouts: config.timeouts,
         hosts: config.hosts.clone(),
-        inbound_keys: Arc::clone(&config.inbound_keys),
+        inbound: config.inbound.clone(),
         tls,
         policy: AddressPolicy::allowing(&config.trust.allow_addresses),
         access: config.logs.access,

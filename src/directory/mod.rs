@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
 
-use crate::config::{AccessLog, Hosts, InboundKey, Limits, Timeouts};
+use crate::config::{AccessLog, Hosts, Inbound, Limits, Timeouts};
 use crate::connector::{Connector, ConnectorId, ResourceDomain, Revision};
 use crate::credential::Source;
 use crate::dial::AddressPolicy;
@@ -59,8 +59,8 @@ pub struct Settings {
     pub hosts: Hosts,
     /// TLS for flows, if any.
     pub tls: Option<ServerIdentity>,
-    /// Keys that callers show; none means that nobody is asked for one.
-    pub inbound_keys: Arc<[InboundKey]>,
+    /// Whom the gateway lets in.
+    pub inbound: Inbound,
     /// Addresses resource domains may have.
     pub policy: AddressPolicy,
     /// Which requests get a line in the access log.

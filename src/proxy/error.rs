@@ -36,6 +36,18 @@ pub enum Refusal {
     /// Keys are asked for, and this caller showed none that is ours.
     #[error("the caller showed no key, or none that is listed")]
     KeyUnknown,
+    /// The certificate that the caller showed is nobody's that is listed, or holds no more.
+    #[error("the caller's certificate is not listed, or holds no more")]
+    CertificateUnknown,
+    /// The caller's key is one principal's, and its certificate another's.
+    #[error("the caller's key and certificate name different principals")]
+    CallerTwofold,
+    /// A browser sends the request for some page.
+    #[error("the request is a browser's")]
+    BrowserRefused,
+    /// No rule of the connector lists the request.
+    #[error("the connector allows no such request")]
+    CallerDenied,
     /// The connector is switched off.
     #[error("the connector is inactive")]
     ConnectorInactive,
@@ -138,7 +150,12 @@ impl Refusal {
             Self::BadRequest(_) | Self::BadBody => Reason::BadRequest,
             Self::BadPath(_) => Reason::BadPath,
             Self::BadHost(_) => Reason::BadHost,
-            Self::CallerUnknown | Self::KeyUnknown => Reason::CallerUnknown,
+            Self::CallerUnknown
+            | Self::KeyUnknown
+            | Self::CertificateUnknown
+            | Self::CallerTwofold => Reason::CallerUnknown,
+            Self::BrowserRefused => Reason::BrowserRefused,
+            Self::CallerDenied => Reason::CallerDenied,
             Self::ConnectorInactive => Reason::ConnectorInactive,
             Self::NoSuchConnector => Reason::NoSuchConnector,
             Self::Method => Reason::Method,
@@ -190,6 +207,10 @@ impl Refusal {
             | Self::BadHost(_)
             | Self::CallerUnknown
             | Self::KeyUnknown
+            | Self::CertificateUnknown
+            | Self::CallerTwofold
+            | Self::BrowserRefused
+            | Self::CallerDenied
             | Self::ConnectorInactive
             | Self::NoSuchConnector
             | Self::Method
@@ -251,6 +272,10 @@ impl Refusal {
             | Self::BadHost(_)
             | Self::CallerUnknown
             | Self::KeyUnknown
+            | Self::CertificateUnknown
+            | Self::CallerTwofold
+            | Self::BrowserRefused
+            | Self::CallerDenied
             | Self::ConnectorInactive
             | Self::NoSuchConnector
             | Self::Method
@@ -287,6 +312,12 @@ impl Refusal {
             Self::BadBody => "The request's body is malformed or ended early.",
             Self::CallerUnknown => "This gateway asks callers for a client certificate.",
             Self::KeyUnknown => "This gateway asks callers for a key: Authorization: Bearer.",
+            Self::CertificateUnknown => {
+                "This gateway does not know the certificate that was shown."
+            }
+            Self::CallerTwofold => "The key and the certificate are not of one caller.",
+            Self::BrowserRefused => "This gateway takes no requests from browsers.",
+            Self::CallerDenied => "This connector does not take such requests from this caller.",
             Self::ConnectorInactive => "An administrator has switched this connector off.",
             Self::NoSuchConnector => "There is no connector with this ID.",
             Self::Method => "CONNECT and TRACE are not carried.",

@@ -267,7 +267,7 @@ mod tests {
                     limits: config.limits,
                     timeouts: config.timeouts,
                     hosts: config.hosts,
-                    inbound_keys: config.inbound_keys,
+                    inbound: config.inbound,
                     tls: None,
                     policy: AddressPolicy::default(),
                     access: config.logs.access,

@@ -31,7 +31,7 @@ impl Principal<'_> {
     pub(crate) fn reaches(self, organization: &Organization) -> bool {
         match self {
             Self::Network | Self::Certificate => true,
-            Self::Key(key) => key.organization == *organization,
+            Self::Key(key) => key.principal.organization == *organization,
         }
     }
 }
@@ -51,7 +51,7 @@ pub(crate) fn identify<'s>(
         (false, false) => Principal::Network,
         (false, true) => return Err(Refusal::CallerUnknown),
     };
-    match &*settings.inbound_keys {
+    match &*settings.inbound.keys {
         [] => Ok(principal),
         keys => by_key(headers, keys).ok_or(Refusal::KeyUnknown),
     }

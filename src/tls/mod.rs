@@ -13,6 +13,7 @@ use rustls::crypto::CryptoProvider;
 
 pub mod client;
 pub mod revocation;
+pub mod names;
 pub mod server;
 
 /// ALPN's name for HTTP/2 (RFC 9113 §3.2).

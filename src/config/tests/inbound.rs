@@ -93,15 +93,15 @@ fn a_name_may_have_several_keys_and_belongs_to_default_unless_it_says_so() {
     )))
     .unwrap();
 
-    let [first, second] = &*config.inbound_keys else {
-        panic!("{:?}", config.inbound_keys);
+    let [first, second] = &*config.inbound.keys else {
+        panic!("{:?}", config.inbound.keys);
     };
     assert_eq!(
-        (&*first.name, &first.organization),
+        (&*first.principal.name, &first.principal.organization),
         ("ivr", &Organization::default())
     );
     // FIPS 180-4, of `hello`.
     assert_eq!(first.sha256[..4], [0x2c, 0xf2, 0x4d, 0xba]);
-    assert_eq!(second.organization.as_str(), "north");
+    assert_eq!(second.principal.organization.as_str(), "north");
     assert_eq!(second.sha256[..4], [0x3c, 0xf3, 0x4d, 0xba]);
 }

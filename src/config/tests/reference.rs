@@ -6,7 +6,7 @@ use super::{read, read_in, write_pair};
 use crate::config::document::{Content, Document, Node};
 use crate::config::units::{Bounded, Quantity};
 use crate::config::{
-    assertion, auth, bulkhead, connectors, files, inbound, listeners, oauth, oidc, recovery,
+    allow, assertion, auth, bulkhead, connectors, files, inbound, listeners, oauth, oidc, recovery,
     settings,
 };
 
@@ -45,7 +45,7 @@ fn every_connector_in_it_has_the_defaults() {
     let reference = read_in(REFERENCE, dir.path()).unwrap();
     let terse = "connectors:
   - { id: orders, name: Orders, resource_domain: https://orders.example.com/api, auth: { basic: { username: svc, password: { file: secrets/orders } } } }
-  - { id: prices, name: Prices, resource_domain: https://prices.example.com, auth: none, retry: {}, requests_per_second: { rate: 50 } }
+  - { id: prices, name: Prices, resource_domain: https://prices.example.com, auth: none, allow: [{ methods: [GET, HEAD], paths: [/v2/prices] }], retry: {}, requests_per_second: { rate: 50 } }
   - { id: maps, name: Maps, resource_domain: https://maps.example.com, auth: { header: { name: X-Api-Key, value: { file: secrets/maps } } } }
   - { id: ledger, name: Ledger, resource_domain: https://ledger.example.com, auth: { client_certificate: { certificate: { file: ledger.crt }, private_key: { file: ledger.key } } } }
   - { id: crm, name: CRM, resource_domain: https://crm.example.com, auth: { oauth2: { token_url: https://login.example.com/oauth/token, client_id: attache, client_secret: { file: secrets/crm } } } }
@@ -100,6 +100,7 @@ fn every_known_key_is_in_it() {
         (&["tokens"], settings::TOKENS_KEYS),
         (&["upstream"], connectors::UPSTREAM_KEYS),
         (&["connectors"], connectors::CONNECTOR_KEYS),
+        (&["connectors", "allow"], allow::RULE_KEYS),
         (&["connectors", "expired_on"], recovery::EXPIRED_ON_KEYS),
         (&["connectors", "retry"], recovery::RETRY_KEYS),
         (&["connectors", "requests_per_second"], bulkhead::RATE_KEYS),
@@ -139,11 +140,18 @@ fn every_known_key_is_in_it() {
             "admin.oidc.{key}"
         );
     }
-    // There is no key by default: what one says stands in a comment.
-    for key in inbound::KEY_KEYS {
-        let said = ["#     - ", "#       "].map(|before| format!("{before}{key}: "));
-        let said = said.iter().any(|line| REFERENCE.contains(line));
-        assert!(said, "inbound.keys.{key}");
+    // There is nobody by default: what one says stands in a comment.
+    for (list, keys) in [
+        ("keys", inbound::KEY_KEYS),
+        ("certificates", inbound::CERTIFICATE_KEYS),
+    ] {
+        let (_, comment) = REFERENCE.split_once(&format!("\n#   {list}:\n")).unwrap();
+        let (comment, _) = comment.split_once("\n#\n").unwrap();
+        for key in keys {
+            let said = ["#     - ", "#       "].map(|before| format!("{before}{key}: "));
+            let said = said.iter().any(|line| comment.contains(line));
+            assert!(said, "inbound.{list}.{key}");
+        }
     }
     for scheme in auth::AUTH_KEYS {
         let shown = value(document.root(), &["connectors", "auth", scheme]).is_some();

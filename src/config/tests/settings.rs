@@ -106,7 +106,6 @@ fn keys_of_later_versions_are_refused_not_ignored() {
     for text in [
         "inbound: { proxy_protocol: false }",
         "connectors: [{ rotation: null }]",
-        "connectors: [{ allow: null }]",
         "connectors: [{ upstream: { warm: 1 } }]",
     ] {
         let said = refused(text);

@@ -212,6 +212,7 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         bulkhead: Arc::default(),
         upgrades: Box::default(),
         scrub: Scrub::default(),
+        allow: None,
         upstream: Arc::default(),
         stored: None,
     }

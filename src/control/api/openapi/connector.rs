@@ -44,6 +44,10 @@ pub(in crate::control::api) struct Document<S> {
     /// `true` adds `Forwarded` (RFC 7239).
     #[schema(nullable = false, default = json!(false))]
     forwarded: Option<bool>,
+    /// Which requests it takes: those that one rule lists in all its parts; any other is refused with
+    /// 403 `caller-denied`. null: those of whoever reaches it; []: none.
+    #[schema(max_items = 100)]
+    allow: Option<Vec<Rule>>,
     /// `true` obtains the token before a flow asks (`auth.oauth2` alone).
     #[schema(nullable = false, default = json!(false))]
     warm: Option<bool>,
@@ -77,6 +81,45 @@ pub(in crate::control::api) struct Document<S> {
     #[schema(nullable = false)]
     upstream: Option<Upstream>,
 }
+
+/// What is allowed together; a part that is null or absent allows any.
+#[derive(ToSchema)]
+#[schema(example = json!({"principals": ["ivr-north"], "methods": ["GET"], "paths": ["/orders"]}))]
+struct Rule {
+    /// Names of principals of the connector's own organization, as the gateway's configuration says
+    /// them.
+    #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<PrincipalName>>)]
+    principals: Option<Vec<String>>,
+    /// In capitals; GET does not include HEAD, and CONNECT and TRACE are never carried.
+    #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<Method>>)]
+    methods: Option<Vec<String>>,
+    /// Request paths behind the connector's ID: these and all below them, byte for byte.
+    #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<RequestPath>>)]
+    paths: Option<Vec<String>>,
+    /// Addresses and ranges that callers have.
+    #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<Network>>)]
+    networks: Option<Vec<String>>,
+}
+
+/// The name of a principal.
+#[derive(ToSchema)]
+#[schema(min_length = 1, max_length = 200)]
+struct PrincipalName(String);
+
+/// A method (RFC 9110 §9.1).
+#[derive(ToSchema)]
+#[schema(pattern = "^[!#$%&'*+.^_`|~0-9A-Z-]{1,32}$")]
+struct Method(String);
+
+/// A request path without dot segments.
+#[derive(ToSchema)]
+#[schema(pattern = "^/[!$-.0-9:-@A-Z\\[\\]^-~/]*$", max_length = 1024)]
+struct RequestPath(String);
+
+/// An address, or a range without bits behind its prefix.
+#[derive(ToSchema)]
+#[schema(examples("10.1.0.0/16", "2001:db8::/32", "192.0.2.7"))]
+struct Network(String);
 
 /// A protocol's name (RFC 9110 §7.8); HTTP and TLS themselves are none.
 #[derive(ToSchema)]

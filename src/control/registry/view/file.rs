@@ -7,12 +7,14 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
+use ipnet::IpNet;
 use serde_json::{Map, Value, json};
 
 use crate::connector::{
-    Assertion, Bulkhead, ClientAuthentication, ClientCertificate, Connector, Cookies, Forwarded,
-    GrantType, Http2, OAuth2, Recovery, Scheme, Scrub, SigningAlgorithm, StaticHeader, Upstream,
+    Allow, Assertion, Bulkhead, ClientAuthentication, ClientCertificate, Connector, Cookies,
+    Forwarded, GrantType, Http2, OAuth2, Recovery, Rule, Scheme, Scrub, SigningAlgorithm,
+    StaticHeader, Upstream,
 };
 
 /// Its keys but for `id`, `organization`, `name`, `kind` and `enabled`.
@@ -37,6 +39,7 @@ pub(super) fn document(connector: &Connector) -> Value {
             Scrub::Fields => "fields",
             Scrub::All => "all",
         },
+        "allow": connector.allow.as_deref().map(allow),
         "upstream": upstream(&connector.upstream),
     });
     if let Value::Object(keys) = &mut document {
@@ -44,6 +47,20 @@ pub(super) fn document(connector: &Connector) -> Value {
         keys.extend(bulkhead(&connector.bulkhead));
     }
     document
+}
+
+fn allow(allow: &Allow) -> Value {
+    let rule = |rule: &Rule| {
+        let methods = rule.methods.iter().flatten().map(Method::as_str);
+        let networks = rule.networks.iter().flatten().map(IpNet::to_string);
+        json!({
+            "principals": rule.principals,
+            "methods": rule.methods.as_ref().map(|_| methods.collect::<Vec<_>>()),
+            "paths": rule.paths,
+            "networks": rule.networks.as_ref().map(|_| networks.collect::<Vec<_>>()),
+        })
+    };
+    allow.rules().iter().map(rule).collect()
 }
 
 /// The path below the resource domain, whose base path the probe's URL begins with.
