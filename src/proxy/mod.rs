@@ -42,6 +42,7 @@ mod authorize;
 mod admit;
 mod rewrite;
 mod scrub;
+mod trailers;
 mod outbound;
 mod kept;
 mod errand;
@@ -83,6 +84,7 @@ use relay::Relay;
 use respond::Carried;
 use rewrite::Via;
 use stall::Taking;
+use trailers::Unfit;
 
 /// What all workers share.
 #[derive(Debug)]
@@ -196,6 +198,8 @@ async fn carry(
         observation.admitted(places);
         let kept_bytes_max = errand::kept_bytes_max(&permit);
         let stall_limit = settings.timeouts.body;
+        let unfit = Unfit::in_request((&flow, fields), &entry.source);
+        let body = (body, unfit);
         let body = Outbound::new(body, body_bytes_max, kept_bytes_max, stall_limit, meter);
         observation.uploading(body.upload());
         (permit, body)

@@ -14,15 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::task::AtomicWaker;
-use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::sync::Notify;
 
 use super::kept::{Again, Kept, Sending};
 use super::meter::Meter;
-use super::rewrite;
 use super::stall::Stall;
+use super::trailers::Unfit;
 
 /// How long the rest of a body may take once its client has shut its sending half down: all of it
 /// has been read from the network by then, and is only to be handed over.
@@ -45,6 +44,7 @@ pub(crate) struct Streaming {
     stall: Stall,
     /// Whether the client is known to send nothing more.
     ended: bool,
+    unfit: Unfit,
     upload: Arc<Upload>,
 }
 
@@ -199,10 +199,10 @@ impl BodyCut {
 }
 
 impl Outbound {
-    /// The body of a request that arrives on the connection of `meter`. What is sent of it is kept,
-    /// to be sent again, while it is no more than `kept_bytes_max`.
+    /// The body of a request that arrives on the connection of `meter`, less its `unfit` trailers.
+    /// What is sent of it is kept, to be sent again, while it is no more than `kept_bytes_max`.
     pub(crate) fn new(
-        body: Incoming,
+        (body, unfit): (Incoming, Unfit),
         body_bytes_max: u64,
         kept_bytes_max: u64,
         stall_limit: Duration,
@@ -215,6 +215,7 @@ impl Outbound {
         let streaming = Streaming {
             stall: Stall::new(stall_limit),
             ended: false,
+            unfit,
             upload: Arc::new(Upload {
                 body: Mutex::new(Some(body)),
                 state: AtomicU8::new(ARRIVING),
@@ -342,7 +343,7 @@ impl Streaming {
             Err(frame) => {
                 self.upload.note(WHOLE);
                 let trailers = frame.into_trailers().unwrap_or_default();
-                Poll::Ready(Some(Ok(Frame::trailers(keep_trailers(trailers)))))
+                Poll::Ready(Some(Ok(Frame::trailers(self.unfit.keep(trailers)))))
             }
         }
     }
@@ -376,18 +377,4 @@ impl Streaming {
         self.upload.note(state);
         Poll::Ready(Some(Err(BodyCut(None))))
     }
-}
-
-/// Trailers that may travel: none that frames, routes or authenticates (RFC 9110 §6.5.1).
-pub(crate) fn keep_trailers(mut trailers: HeaderMap) -> HeaderMap {
-    let named = rewrite::connection_options(&trailers);
-    let refused: Vec<_> = trailers
-        .keys()
-        .filter(|name| rewrite::is_unfit_for_trailer(name) || named.contains(name))
-        .cloned()
-        .collect();
-    for name in refused {
-        trailers.remove(name);
-    }
-    trailers
 }

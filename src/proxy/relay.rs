@@ -16,9 +16,10 @@ use http_body::{Body, Frame, SizeHint};
 use super::ahead::Arriving;
 use super::lease::Lease;
 use super::observe::Observation;
-use super::outbound::{Upload, UploadState, keep_trailers};
+use super::outbound::{Upload, UploadState};
 use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
+use super::trailers::Unfit;
 
 /// The body of every answer.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ enum Source {
 #[derive(Debug)]
 pub(crate) struct FromOrigin {
     pub(crate) body: Scrubbed<Arriving>,
+    pub(crate) unfit: Unfit,
     /// The connection, until the answer is whole.
     pub(crate) lease: Option<Lease>,
     pub(crate) upload: Option<Arc<Upload>>,
@@ -167,7 +169,7 @@ impl FromOrigin {
                 }
                 Err(frame) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
-                    Frame::trailers(keep_trailers(trailers))
+                    Frame::trailers(self.unfit.keep(trailers))
                 }
             })),
         })

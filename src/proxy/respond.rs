@@ -25,6 +25,7 @@ use super::relay::{FromOrigin, Relay};
 use super::rewrite;
 use super::scrub::Scrubbed;
 use super::stall::{Stall, Taking};
+use super::trailers::Unfit;
 use crate::connector::{Connector, Cookies};
 use crate::credential::Mask;
 
@@ -68,10 +69,11 @@ pub(crate) fn relay(
         permit,
     } = carried;
     let (mut head, body) = response.into_parts();
-    let body = pass_on(&mut head, body, mask, &permit, &observation);
+    let (body, unfit) = pass_on(&mut head, body, mask, &permit, &observation);
     let connector = &permit.entry().connector;
     let source = FromOrigin {
         body,
+        unfit,
         lease,
         upload,
         stall: Stall::new(connector.upstream.stall_timeout),
@@ -81,17 +83,17 @@ pub(crate) fn relay(
     Response::from_parts(head, Relay::of_origin(source, observation))
 }
 
-/// Makes an origin's answer fit to be seen by the flow.
+/// Makes an origin's answer fit to be seen by the flow, but for its trailers.
 pub(super) fn pass_on<B: Body<Data = Bytes> + Unpin>(
     head: &mut response::Parts,
     body: B,
     mask: Option<Arc<Mask>>,
     permit: &Permit,
     observation: &Observation,
-) -> Scrubbed<B> {
+) -> (Scrubbed<B>, Unfit) {
     let connector = &permit.entry().connector;
     let fields = Fields::of(&head.headers);
-    clean(&mut head.headers, fields, connector);
+    let named = clean(&mut head.headers, fields, connector);
     if fields.has(Field::Location) {
         relocate(&mut head.headers, permit);
     }
@@ -99,16 +101,17 @@ pub(super) fn pass_on<B: Body<Data = Bytes> + Unpin>(
     observation.masked(body.take_masked());
     head.version = http::Version::default();
     head.extensions.clear();
-    body
+    (body, Unfit::in_answer(named))
 }
 
 /// Removes what concerns one connection only (RFC 9110 §7.6.1) and session cookies, which are
-/// credentials, unless they are to travel.
-fn clean(headers: &mut HeaderMap, fields: Fields, connector: &Connector) {
-    if fields.has(Field::Connection) {
-        for name in rewrite::connection_options(headers) {
-            headers.remove(name);
-        }
+/// credentials, unless they are to travel. Returns the fields that `Connection` names.
+fn clean(headers: &mut HeaderMap, fields: Fields, connector: &Connector) -> Vec<HeaderName> {
+    let connection = fields.has(Field::Connection);
+    let named = connection.then(|| rewrite::connection_options(headers));
+    let named = named.unwrap_or_default();
+    for name in &named {
+        headers.remove(name);
     }
     for (field, name) in rewrite::HOP_BY_HOP {
         if fields.has(field) {
@@ -118,6 +121,7 @@ fn clean(headers: &mut HeaderMap, fields: Fields, connector: &Connector) {
     if fields.has(Field::SetCookie) && connector.cookies == Cookies::Drop {
         headers.remove(header::SET_COOKIE);
     }
+    named
 }
 
 /// Answers OPTIONS in the origin's place (RFC 9110 §7.6.2, §9.3.7).

@@ -34,7 +34,7 @@ pub(crate) const HOP_BY_HOP: [(Field, &str); 7] = [
     (Field::Upgrade, "upgrade"),
 ];
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
+pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     matches!(
         name.as_str(),
         "connection"
@@ -45,20 +45,6 @@ fn is_hop_by_hop(name: &HeaderName) -> bool {
             | "transfer-encoding"
             | "upgrade"
     )
-}
-
-/// Fields that must not stand in trailers: those that frame, route or authenticate (RFC 9110
-/// §6.5.1).
-pub(crate) fn is_unfit_for_trailer(name: &HeaderName) -> bool {
-    is_hop_by_hop(name)
-        || is_ours(name.as_str())
-        || *name == header::CONTENT_LENGTH
-        || *name == header::TRAILER
-        || *name == header::COOKIE
-        || *name == header::SET_COOKIE
-        || *name == header::WWW_AUTHENTICATE
-        || *name == header::PROXY_AUTHENTICATE
-        || *name == header::LOCATION
 }
 
 /// The fields that all `Connection` lines name (RFC 9110 §7.6.1), but for the two words that nearly
@@ -80,7 +66,7 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
 ///
 /// Servers that turn names into environment variables (RFC 3875 §4.1.18) cannot tell the two
 /// spellings apart.
-fn is_ours(name: &str) -> bool {
+pub(super) fn is_ours(name: &str) -> bool {
     let dashed;
     let name = if name.contains('_') {
         dashed = name.replace('_', "-");
@@ -103,7 +89,7 @@ fn is_ours(name: &str) -> bool {
 }
 
 /// Whether two names are one to servers that read `_` as `-`.
-fn is_spelling_of(name: &HeaderName, ours: &HeaderName) -> bool {
+pub(super) fn is_spelling_of(name: &HeaderName, ours: &HeaderName) -> bool {
     let dashed = |byte: u8| if byte == b'_' { b'-' } else { byte };
     let (name, ours) = (name.as_str().bytes(), ours.as_str().bytes());
     name.len() == ours.len() && name.map(dashed).eq(ours.map(dashed))

@@ -86,6 +86,7 @@ mod token_endpoint;
 mod token_failures;
 mod token_life;
 mod tokens;
+mod trailers;
 mod tunnels;
 mod upgrades;
 mod validate;
