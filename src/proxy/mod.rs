@@ -162,6 +162,11 @@ async fn answer(
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(header::CONNECTION, close);
     }
+    if version == Version::HTTP_10 {
+        // RFC 9112 §9.3: a client's `keep-alive` of old is no promise about the hops behind it.
+        // hyper closes behind an answer of that version.
+        *response.version_mut() = version;
+    }
     response
 }
 

@@ -179,8 +179,13 @@ fn hops_left(flow: &request::Parts) -> Option<u64> {
     if flow.method != Method::OPTIONS {
         return None;
     }
-    let value = flow.headers.get(header::MAX_FORWARDS)?;
-    value.to_str().ok()?.parse().ok()
+    let digits = flow.headers.get(header::MAX_FORWARDS)?.as_bytes();
+    let hops = digits.iter().try_fold(0_u64, |hops, digit| {
+        let digit = digit.is_ascii_digit().then(|| u64::from(digit - b'0'))?;
+        // More than fit count as many as do.
+        Some(hops.saturating_mul(10).saturating_add(digit))
+    });
+    hops.filter(|_| !digits.is_empty())
 }
 
 /// Whether the request may go no further than here.

@@ -44,6 +44,7 @@ mod grants;
 mod grpc;
 mod hanging_up;
 mod heads;
+mod hops;
 mod hostile_origins;
 mod hosts;
 mod idle_clients;
