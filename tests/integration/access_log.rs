@@ -178,7 +178,7 @@ async fn off_is_no_line_at_all_until_a_reload_says_otherwise() {
     );
 }
 
-/// protocol.md row 50.
+/// protocol.md, row 50 and point 16.
 #[tokio::test]
 async fn hostile_requests_are_one_line_each_and_valid_json() {
     let stage = Stage::new();

@@ -28,7 +28,7 @@ fn untouched(scene: &Scene) -> bool {
 
 #[tokio::test]
 async fn what_stands_behind_the_id_is_appended_to_the_base_path_byte_for_byte() {
-    // RFC 9110 §7.7; design §8, path join.
+    // RFC 9110 §7.7; protocol.md, line 10; design §8, path join.
     const CASES: &[(&str, &str, &str)] = &[
         ("/api/", "/orders/x?y", "/api/x?y"),
         ("/api/", "/orders?x", "/api/?x"),
@@ -168,6 +168,7 @@ async fn dot_segments_backslashes_and_control_bytes_are_refused_under_any_decodi
 
 #[tokio::test]
 async fn a_target_that_is_no_path_is_refused() {
+    // RFC 9112 §3, §3.2; protocol.md, line 20.
     let scene = Scene::plain().await;
 
     for line in [
@@ -272,28 +273,96 @@ async fn a_path_that_looks_like_an_authority_stays_on_the_configured_host() {
     );
 }
 
+/// What other servers take a path, a method or a caller's word out of.
+const CLAIMS: &[(&str, &str)] = &[
+    ("x-forwarded-uri", "/nobody/y"),
+    ("x-forwarded-prefix", "/y"),
+    ("x-forwarded-path", "/nobody/y"),
+    ("x-forwarded-host", "evil.example"),
+    ("x-forwarded-method", "DELETE"),
+    ("x-original-url", "/nobody/y"),
+    ("x-original-uri", "/nobody/y"),
+    ("x-original-method", "DELETE"),
+    ("x-original-host", "evil.example"),
+    ("x-rewrite-url", "/nobody/y"),
+    ("x-http-method-override", "DELETE"),
+    ("x-http-method", "DELETE"),
+    ("x-method-override", "DELETE"),
+    ("x-host", "evil.example"),
+    ("connector_id", "nobody"),
+];
+
 #[tokio::test]
 async fn no_field_but_connector_id_changes_connector_path_or_method() {
     // protocol.md, row 34.
     let scene = Scene::plain().await;
+    let host = format!("localhost:{}", scene.origin.address().port());
 
-    get(
-        &scene,
-        "/orders/x",
-        "X-Forwarded-Uri: /nobody/y\r\nX-Forwarded-Prefix: /y\r\nX-Forwarded-Host: evil.example\r\n\
-         X-Original-URL: /nobody/y\r\nX-Rewrite-URL: /nobody/y\r\nX-HTTP-Method-Override: DELETE\r\n\
-         X-Original-Host: evil.example\r\nConnector_Id: nobody\r\n",
-    )
-    .await;
+    for mut client in [
+        Client::http1(scene.gateway.flows()).await,
+        Client::http2(scene.gateway.flows()).await,
+    ] {
+        client.call("GET", "/orders/x", CLAIMS, "").await;
+        // Nor do they open what is closed.
+        let nowhere = client.call("GET", "/nobody/x", CLAIMS, "").await;
+        assert_eq!(nowhere.reason(), "no-such-connector");
+        let above = client.call("GET", "/orders/../x", CLAIMS, "").await;
+        assert_eq!(above.reason(), "bad-path");
+    }
 
     let arrived = scene.origin.wire();
-    assert_eq!(arrived[0].start, "GET /api/x HTTP/1.1");
-    let names = arrived[0]
-        .fields
-        .iter()
-        .map(|(name, _)| name.to_lowercase());
-    assert!(!names.clone().any(|name| name.starts_with("x-forwarded")));
-    assert!(!names.clone().any(|name| name == "connector_id"));
+    assert_eq!(arrived.len(), 2);
+    for message in arrived {
+        assert_eq!(message.start, "GET /api/x HTTP/1.1");
+        assert_eq!(message.field("host"), Some(host.as_str()));
+        let names = message.fields.iter().map(|(name, _)| name.to_lowercase());
+        let travels = |name: &String| name.starts_with("x-forwarded") || name == "connector_id";
+        assert_eq!(names.filter(travels).collect::<Vec<_>>(), [""; 0]);
+    }
+}
+
+#[tokio::test]
+async fn the_query_decides_nothing() {
+    // protocol.md, row 36.
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let off = format!(
+        "  - {{ id: off, name: Off, enabled: false, resource_domain: \"{}\", auth: none }}\n",
+        origin.url("/o")
+    );
+    let yaml = orders(&origin.url("/api"), &[]) + &off;
+    let gateway = Running::start(&stage, &yaml).await;
+    let mut client = Client::http1(gateway.flows()).await;
+
+    for query in [
+        "",
+        "?",
+        "?/orders/x",
+        "?connector-id=orders&enabled=true",
+        "?/../../orders/x",
+        "?_method=DELETE&path=/orders",
+        "?%2forders%2fx#",
+    ] {
+        for (path, expected) in [
+            ("/orders/x", (200, "")),
+            ("/nobody/x", (404, "no-such-connector")),
+            ("/", (400, "bad-path")),
+            ("/orders/%2e%2e/x", (400, "bad-path")),
+            ("/off/x", (403, "connector-inactive")),
+        ] {
+            let answered = client.get(&format!("{path}{query}")).await;
+            let given = (answered.status.as_u16(), &*answered.reason());
+            assert_eq!(given, expected, "{path}{query}");
+        }
+    }
+
+    let arrived = origin.requests();
+    assert_eq!(arrived.len(), 7);
+    for request in arrived {
+        assert_eq!(request.method, "GET");
+        assert!(request.target.starts_with("/api/x"), "{}", request.target);
+    }
+    gateway.drain().await;
 }
 
 #[tokio::test]

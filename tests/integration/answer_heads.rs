@@ -28,6 +28,7 @@ async fn get(scene: &Scene) -> Message {
 
 #[tokio::test]
 async fn status_fields_and_body_pass_through_unchanged() {
+    // RFC 9110 §5.1, §5.3, §11.6.1, §14.2; protocol.md, lines 8, 9, 15 to 17.
     let scene = Scene::start(Plan::answering(origin::whole(|request| {
         let status = request.target.rsplit('/').next().unwrap();
         Answer::text("the origin's words")
@@ -42,6 +43,8 @@ async fn status_fields_and_body_pass_through_unchanged() {
             )
             .field("www-authenticate", "Basic realm=\"p\"")
             .field("retry-after", "7")
+            .field("accept-ranges", "bytes")
+            .field("content-range", "bytes 0-17/20")
             .field("content-encoding", "x-unknown")
     })))
     .await;
@@ -49,10 +52,13 @@ async fn status_fields_and_body_pass_through_unchanged() {
     for (status, mut client) in [
         ("200", Client::http1(scene.gateway.flows()).await),
         ("201", Client::http2(scene.gateway.flows()).await),
+        ("206", Client::http1(scene.gateway.flows()).await),
         ("401", Client::http1(scene.gateway.flows()).await),
         ("403", Client::http2(scene.gateway.flows()).await),
         ("407", Client::http1(scene.gateway.flows()).await),
+        ("416", Client::http2(scene.gateway.flows()).await),
         ("418", Client::http1(scene.gateway.flows()).await),
+        ("421", Client::http1(scene.gateway.flows()).await),
         ("500", Client::http2(scene.gateway.flows()).await),
         ("503", Client::http1(scene.gateway.flows()).await),
         ("599", Client::http1(scene.gateway.flows()).await),
@@ -63,8 +69,15 @@ async fn status_fields_and_body_pass_through_unchanged() {
         assert_eq!(answered.status.as_str(), status);
         assert_eq!(answered.text(), "the origin's words");
         assert_eq!(answered.all("x-one"), ["b", "a, c"]);
-        // RFC 9110 §11.6.1; protocol.md, line 15.
-        assert_eq!(answered.all("www-authenticate").len(), 2);
+        assert_eq!(
+            answered.all("www-authenticate"),
+            [
+                "Bearer realm=\"o\", error=\"invalid_token\"",
+                "Basic realm=\"p\""
+            ]
+        );
+        assert_eq!(answered.field("accept-ranges"), Some("bytes"));
+        assert_eq!(answered.field("content-range"), Some("bytes 0-17/20"));
         assert_eq!(answered.field("retry-after"), Some("7"));
         assert_eq!(answered.field("content-type"), Some("text/x; q=1"));
         assert_eq!(answered.field("content-encoding"), Some("x-unknown"));
@@ -75,7 +88,7 @@ async fn status_fields_and_body_pass_through_unchanged() {
 
 #[tokio::test]
 async fn fields_of_the_origins_connection_are_removed() {
-    // RFC 9110 §7.6.1; protocol.md, lines 1 and 2, row 8.
+    // RFC 9110 §7.6.1; protocol.md, lines 1 and 2, row 8, point 5.
     let stage = Stage::new();
     let raw = RawOrigin::start(Setup {
         protocols: Protocols::Http1,
@@ -128,7 +141,7 @@ async fn set_cookie_is_dropped_unless_the_connector_passes_cookies() {
         })
         .await;
 
-        // RFC 9110 §5.3: their order counts.
+        // RFC 9110 §5.3: their order counts; protocol.md, line 8.
         assert_eq!(get(&scene).await.all("set-cookie"), expected);
     }
 }

@@ -295,7 +295,7 @@ async fn provoke_all() -> Vec<(Provoked, Named)> {
 
 #[tokio::test]
 async fn every_row_of_the_table_can_be_provoked_and_is_told_as_it_says() {
-    // RFC 9457 §3, RFC 9209 §2.3, RFC 9110 §10.2.3.
+    // RFC 9457 §3, RFC 9209 §2.3, RFC 9110 §10.2.3; protocol.md, point 15.
     let all = provoke_all().await;
 
     // `draining` is told as the gateway ends, where nobody can ask for metrics: `drain` holds it.

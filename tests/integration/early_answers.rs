@@ -8,12 +8,14 @@ use tokio::sync::Notify;
 use crate::support::answer::Answer;
 use crate::support::body::{Outgoing, Pen};
 use crate::support::client::Client;
+use crate::support::connector::{connector, connectors, pair};
 use crate::support::gateway::Running;
+use crate::support::message::Kind;
 use crate::support::origin::{self, Handler, Setup};
 use crate::support::raw::RawOrigin;
 use crate::support::scene::{Plan, Scene, orders};
 use crate::support::stage::Stage;
-use crate::support::tls::{self, Protocols};
+use crate::support::tls::{self, Ask, Protocols};
 use crate::support::wire::Wire;
 use crate::support::within;
 
@@ -286,6 +288,65 @@ async fn an_early_answer_arrives_whole_though_its_origin_resets_the_connection()
             let labels = [("connector", "orders"), ("state", state)];
             until_none(&gateway, "attache_upstream_connections", &labels).await;
         }
+    }
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn nothing_of_a_late_body_follows_over_a_connection_that_a_certificate_opened() {
+    // RFC 9112 §9.6; protocol.md, point 7 and row 23: there the connection is the credential, and
+    // what comes over it is believed.
+    let stage = Stage::new();
+    let raw = RawOrigin::start(Setup {
+        protocols: Protocols::Http1,
+        ask: Ask::Any,
+        ..Setup::new(&stage.server())
+    })
+    .await;
+    let pair = pair(&stage, "client", &stage.ca.client("gateway"));
+    let auth = format!("{{ client_certificate: {pair} }}");
+    let orders = connector("orders", &raw.url("/"), &auth);
+    let gateway = Running::start(&stage, &connectors(&[orders])).await;
+    let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+    let hidden = "DELETE /all HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    for (framing, late) in [
+        ("Content-Length: 45\r\n\r\n", hidden.to_owned()),
+        (
+            "Transfer-Encoding: chunked\r\n\r\n",
+            format!("29\r\n{hidden}\r\n0\r\n\r\n"),
+        ),
+    ] {
+        let half = if framing.starts_with('C') {
+            "half"
+        } else {
+            "4\r\nhalf\r\n"
+        };
+        let mut near = Wire::plain(gateway.flows()).await;
+        near.write(format!(
+            "POST /orders/early HTTP/1.1\r\nHost: localhost\r\n{framing}{half}"
+        ))
+        .await;
+        let mut far = raw.accept().await;
+        far.until_head().await;
+        far.write(ok).await;
+        assert_eq!(near.answer().await.text(), "ok");
+        // The gateway may have hung up by now, which is as well.
+        let _ = near.try_write(&late).await;
+
+        let mut client = Client::http1(gateway.flows()).await;
+        let next = tokio::spawn(async move { client.get("/orders/next").await });
+        let mut another = raw.accept().await;
+        let request = another.message(Kind::Request).await.unwrap();
+        another
+            .write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .await;
+
+        assert_eq!(request.target(), "/next");
+        assert_eq!(next.await.unwrap().status, 204);
+        let came = String::from_utf8(far.rest().await).unwrap();
+        assert!(came.starts_with("POST /early"), "{came}");
+        assert!(!came.contains("DELETE"), "{came}");
     }
     gateway.drain().await;
 }

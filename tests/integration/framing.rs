@@ -7,7 +7,7 @@ use crate::support::wire::Wire;
 
 #[tokio::test]
 async fn content_length_stands_once_and_from_http2_too() {
-    // RFC 9110 §8.6.
+    // RFC 9110 §8.6; protocol.md, line 11 and point 3.
     let scene = Scene::plain().await;
     let mut http1 = Client::http1(scene.gateway.flows()).await;
     let mut http2 = Client::http2(scene.gateway.flows()).await;
@@ -75,7 +75,7 @@ async fn a_method_without_content_says_nothing_of_it() {
 
 #[tokio::test]
 async fn a_get_with_a_body_arrives_with_it_and_the_next_request_is_intact() {
-    // protocol.md, row 5.
+    // RFC 9112 §6.3; protocol.md, row 5.
     let scene = Scene::plain().await;
     let mut wire = Wire::plain(scene.gateway.flows()).await;
 
@@ -169,7 +169,7 @@ async fn expect_continue_is_answered_here_and_any_other_expectation_travels() {
 
 #[tokio::test]
 async fn framing_that_can_be_read_in_two_ways_is_refused_and_the_connection_closed() {
-    // RFC 9112 §6.1, §6.3; protocol.md, lines 23 to 25, rows 1 to 4, 21 and 27.
+    // RFC 9112 §5.1, §5.2, §6.1, §6.3; protocol.md, lines 21 to 25, rows 2, 3, 26 and 27.
     let scene = Scene::plain().await;
     let head = "POST /orders/x HTTP/1.1\r\nHost: localhost\r\n";
 
@@ -186,6 +186,13 @@ async fn framing_that_can_be_read_in_two_ways_is_refused_and_the_connection_clos
         "Content-Length:\r\n\r\n",
         "Content-Length: 99999999999999999999\r\n\r\n",
         "X : y\r\n\r\n",
+        "Content-Length : 5\r\n\r\nhello",
+        "Transfer-Encoding\t: chunked\r\n\r\n0\r\n\r\n",
+        "X: y\r\n\tz\r\n\r\n",
+        "Content-Length: 5\r\n \r\n\r\nhello",
+        " X: y\r\n\r\n",
+        ":\r\n\r\n",
+        ": Content-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
         "X: y\r\n z\r\n\r\n",
         ": y\r\n\r\n",
         "X\r\n\r\n",
@@ -201,8 +208,62 @@ async fn framing_that_can_be_read_in_two_ways_is_refused_and_the_connection_clos
 }
 
 #[tokio::test]
+async fn http10_knows_no_transfer_codings() {
+    // RFC 9112 §6.1; protocol.md, line 23 and row 21.
+    let scene = Scene::plain().await;
+    let head = "POST /orders/x HTTP/1.0\r\nHost: localhost\r\n";
+
+    for framing in [
+        "Transfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+        "Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\nhi",
+        "Transfer-Encoding: identity\r\nContent-Length: 2\r\n\r\nhi",
+    ] {
+        let mut wire = Wire::plain(scene.gateway.flows()).await;
+        wire.write(format!("{head}{framing}")).await;
+        let answer = wire.answer().await;
+        assert_eq!(answer.status(), 400, "{framing:?}");
+        assert!(wire.is_closed().await, "{framing:?}");
+    }
+    assert_eq!(scene.origin.tally().accepted, 0);
+}
+
+#[tokio::test]
+async fn a_malformed_request_line_is_refused_and_never_repaired() {
+    // RFC 9112 §2.3, §3; protocol.md, line 20.
+    let scene = Scene::plain().await;
+
+    for line in [
+        "GET /orders/x",
+        "GET /orders/x ",
+        "GET /orders/x HTTP/1.1 ",
+        "GET /orders/x  HTTP/1.1",
+        "GET  /orders/x HTTP/1.1",
+        " GET /orders/x HTTP/1.1",
+        "GET /orders/x HTTP/1.1 HTTP/1.1",
+        "GET /orders/x http/1.1",
+        "GET /orders/x HTTP/2.0",
+        "GET /orders/x HTTP/11",
+        "GET /orders/x HTTP/1.1\r",
+        "GET\t/orders/x HTTP/1.1",
+        "GET /orders/\0 HTTP/1.1",
+        "G{T /orders/x HTTP/1.1",
+        "G\u{cb}T /orders/x HTTP/1.1",
+        "/orders/x HTTP/1.1",
+    ] {
+        let mut wire = Wire::plain(scene.gateway.flows()).await;
+        wire.write(format!("{line}\r\nHost: localhost\r\n\r\n"))
+            .await;
+        let answer = wire.answer().await;
+        let told = (answer.status(), answer.reason());
+        assert_eq!(told, (400, "bad-request".to_owned()), "{line:?}");
+        assert!(wire.is_closed().await, "{line:?}");
+    }
+    assert_eq!(scene.origin.tally().accepted, 0);
+}
+
+#[tokio::test]
 async fn a_malformed_chunk_is_a_malformed_request() {
-    // protocol.md, rows 4, 24 and 25.
+    // RFC 9112 §7.1; protocol.md, rows 4, 24 and 25, and point 6.
     let scene = Scene::plain().await;
 
     for chunk in [
@@ -229,7 +290,7 @@ async fn a_malformed_chunk_is_a_malformed_request() {
 
 #[tokio::test]
 async fn a_length_beside_chunks_counts_for_nothing_and_the_connection_closes() {
-    // RFC 9112 §6.1; protocol.md, line 23 and row 1.
+    // RFC 9112 §6.1; protocol.md, lines 11 and 23 and row 1.
     for framing in [
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",

@@ -30,6 +30,7 @@ fn pseudonym(message: &Message) -> String {
 
 #[tokio::test]
 async fn a_plain_request_arrives_as_these_bytes_and_no_others() {
+    // protocol.md, points 9 and 10.
     let scene = Scene::plain().await;
     let mut wire = Wire::plain(scene.gateway.flows()).await;
 
@@ -140,7 +141,7 @@ async fn a_flows_own_authorization_never_travels_even_where_the_connector_has_no
 
 #[tokio::test]
 async fn connection_cannot_strip_what_the_gateway_sets() {
-    // RFC 9110 §7.6.1; protocol.md, line 3 and row 32.
+    // RFC 9110 §7.6.1; protocol.md, line 3, row 32, points 1 and 11.
     let scene = Scene::start(Plan {
         connector: &["forwarded: true"],
         ..Plan::new()
@@ -313,7 +314,7 @@ async fn forwarded_is_said_only_where_the_connector_asks_for_it() {
 
 #[tokio::test]
 async fn cookies_travel_only_where_the_connector_passes_them_and_as_one_line() {
-    // RFC 9113 §8.2.3; protocol.md, line 33.
+    // RFC 9113 §8.2.3; protocol.md, line 33 and point 4.
     let scene = Scene::start(Plan {
         connector: &["cookies: pass"],
         ..Plan::new()

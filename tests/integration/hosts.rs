@@ -1,8 +1,15 @@
 //! Which hosts a request may name: ours, once, and the same everywhere.
 
+use attache::proxy::error::TABLE;
+
 use crate::support::client::Client;
-use crate::support::message::Message;
-use crate::support::scene::{Plan, Scene};
+use crate::support::gateway::Running;
+use crate::support::message::{Kind, Message};
+use crate::support::origin::Setup;
+use crate::support::raw::RawOrigin;
+use crate::support::scene::{Plan, Scene, orders};
+use crate::support::stage::Stage;
+use crate::support::tls::Protocols;
 use crate::support::wire::Wire;
 
 /// Sends `head` as it stands and reads the answer.
@@ -19,7 +26,7 @@ fn untouched(scene: &Scene) -> bool {
 
 #[tokio::test]
 async fn a_host_that_is_missing_doubled_malformed_or_not_ours_is_refused() {
-    // RFC 9112 §3.2; protocol.md, line 18.
+    // RFC 9112 §3.2; protocol.md, line 18 and point 2.
     let scene = Scene::plain().await;
 
     for hosts in [
@@ -74,6 +81,41 @@ async fn loopback_names_the_bound_address_and_listed_names_are_ours() {
     for message in scene.origin.wire() {
         assert_eq!(message.field("host"), Some(origin.as_str()));
     }
+}
+
+#[tokio::test]
+async fn whatever_host_a_flow_names_the_origins_certificate_is_asked_for_by_the_connectors() {
+    // protocol.md, row 39 and point 10.
+    let stage = Stage::new();
+    let raw = RawOrigin::start(Setup {
+        protocols: Protocols::Http1,
+        ..Setup::new(&stage.server())
+    })
+    .await;
+    let own = orders(&raw.url(""), &[]) + "hosts: [gw.example, 127.0.0.1]\n";
+    let gateway = Running::start(&stage, &own).await;
+
+    for host in ["gw.example", "gw.example.", "GW.Example.:443", "127.0.0.1"] {
+        let mut near = Wire::plain(gateway.flows()).await;
+        near.write(format!("GET /orders/x HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+            .await;
+        let far = raw.accept_tls().await;
+        let asked_for = far.get_ref().1.server_name().map(str::to_owned);
+        let mut far = Wire::over(far);
+        far.message(Kind::Request).await.unwrap();
+        far.write("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
+            .await;
+
+        assert_eq!(near.answer().await.status(), 204);
+        assert_eq!(asked_for.as_deref(), Some("localhost"), "{host}");
+    }
+    gateway.drain().await;
+}
+
+#[test]
+fn the_gateway_calls_no_request_misdirected() {
+    // RFC 9110 §15.5.20; protocol.md, line 16.
+    assert!(TABLE.iter().all(|row| row.status.as_u16() != 421));
 }
 
 #[tokio::test]

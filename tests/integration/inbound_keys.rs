@@ -22,6 +22,26 @@ fn sha256(key: &str) -> String {
         .collect()
 }
 
+/// What opens a door elsewhere: probes, and fields that a proxy is trusted to have written.
+pub(crate) const DOORS: &[&str] = &[
+    "User-Agent: kube-probe/1.30",
+    "User-Agent: GoogleHC/1.0",
+    "User-Agent: ELB-HealthChecker/2.0",
+    "X-Forwarded-For: 127.0.0.1",
+    "X-Real-IP: 127.0.0.1",
+    "Forwarded: for=127.0.0.1",
+    "X-Forwarded-User: admin",
+    "X-Forwarded-Client-Cert: Subject=\"CN=admin\"",
+    "X-Auth-Request-User: admin",
+    "Remote-User: admin",
+    "X-Original-URL: /livez",
+    "X-Forwarded-Uri: /livez",
+    "X-Rewrite-URL: /metrics",
+    "X-HTTP-Method-Override: OPTIONS",
+    "Cookie: session=admin",
+    "Proxy-Authorization: Bearer north-0123456789abcdef",
+];
+
 /// `inbound` with these keys, each of them a name, an organization and the key itself.
 fn keyed(keys: &[(&str, &str, &str)]) -> String {
     let keys = keys.iter().map(|(name, organization, key)| {
@@ -123,6 +143,20 @@ async fn who_shows_no_key_or_a_wrong_one_is_refused_with_a_challenge() {
             assert_eq!(challenge, Some("Bearer realm=\"attache\""));
             assert!(!answer.text().contains(NORTH));
         }
+    }
+    assert_eq!(house.origin.tally().accepted, 0);
+}
+
+#[tokio::test]
+async fn no_field_stands_in_for_a_key() {
+    // protocol.md, row 37.
+    let house = House::with(&both()).await;
+    for field in DOORS {
+        let told = house.get("/for-north/x", &format!("{field}\r\n")).await;
+        assert_eq!(told.status(), 401, "{field}");
+    }
+    for target in ["/livez", "/readyz", "/metrics", "/-/livez", "/ping"] {
+        assert_eq!(house.get(target, "").await.status(), 401, "{target}");
     }
     assert_eq!(house.origin.tally().accepted, 0);
 }

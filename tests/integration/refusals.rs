@@ -14,12 +14,14 @@ use crate::support::wire::Wire;
 
 #[tokio::test]
 async fn what_no_http_answer_is_told_as_the_origins_fault() {
-    // RFC 9112 §6.3; RFC 9110 §15.2.2; protocol.md, lines 14, 21, 22 and 25.
+    // RFC 9112 §5.1, §5.2, §6.3; RFC 9110 §15.2.2; protocol.md, lines 14, 21, 22 and 25, point 5.
     for bytes in [
         "HTTP/1.1 2x0 OK\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
         "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
         "HTTP/1.1 200 OK\r\nX\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nX : a\r\nContent-Length: 2\r\n\r\nok",
+        "HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 2\r\n\r\nok",
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
         "\0\0\0\0\r\n\r\n",
         "HTTP/1.1 200 OK\r\nX: half a he",
@@ -70,7 +72,7 @@ async fn an_origin_that_hangs_up_before_its_answer_is_told_as_one() {
 
 #[tokio::test]
 async fn connect_and_trace_are_not_carried() {
-    // RFC 9110 §9.3.6, §9.3.8, §15.5.6; protocol.md, line 36, rows 19 and 20.
+    // RFC 9110 §9.3.6, §9.3.8, §15.5.6; protocol.md, line 36, row 19 and point 1.
     let scene = Scene::plain().await;
     let address = scene.gateway.flows();
 
@@ -117,21 +119,43 @@ async fn a_refusal_carries_the_requests_id_and_the_connection_goes_on() {
 
 #[tokio::test]
 async fn a_refused_requests_body_is_never_read_as_the_next_request() {
-    // protocol.md, row 23.
-    let scene = Scene::plain().await;
-    let mut wire = Wire::plain(scene.gateway.flows()).await;
-
-    wire.write(
-        "POST /nobody/x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 60\r\n\r\n\
-         GET /orders/smuggled HTTP/1.1\r\nHost: localhost\r\n\r\n",
-    )
+    // RFC 9112 §9.3; protocol.md, row 23.
+    let scene = Scene::start(Plan {
+        settings: "limits: { request_body_bytes_max: 1KiB }\n",
+        ..Plan::new()
+    })
     .await;
-    let answer = wire.answer().await;
+    let hidden = "GET /orders/hidden HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let body = hidden.repeat(30);
+    let framed = [
+        format!("Content-Length: {}\r\n\r\n{body}", body.len()),
+        // Longer than what comes.
+        format!("Content-Length: {}\r\n\r\n{body}", body.len() + 1),
+        format!(
+            "Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{body}\r\n0\r\n\r\n{hidden}",
+            body.len()
+        ),
+    ];
 
-    assert_eq!(answer.status(), 404);
-    assert_eq!(answer.field("connection"), Some("close"));
-    assert!(wire.is_closed().await);
-    assert_eq!(scene.origin.tally().accepted, 0);
+    for (line, host, status) in [
+        ("POST /nobody/x", "localhost", 404),
+        ("POST /orders/../x", "localhost", 400),
+        ("POST /orders/x", "evil.example", 400),
+        ("TRACE /orders/x", "localhost", 405),
+        ("POST /orders/x", "localhost", 413),
+    ] {
+        for framed in &framed {
+            let mut wire = Wire::plain(scene.gateway.flows()).await;
+            wire.write(format!("{line} HTTP/1.1\r\nHost: {host}\r\n{framed}"))
+                .await;
+            let answer = wire.answer().await;
+
+            assert_eq!(answer.status(), status, "{line}");
+            assert_eq!(answer.field("connection"), Some("close"), "{line}");
+            assert!(wire.is_closed().await, "{line}");
+        }
+    }
+    assert_eq!(scene.origin.tally().whole, 0);
 }
 
 #[tokio::test]

@@ -86,7 +86,8 @@ async fn a_request_gets_through_to_a_healthy_origin_however_many_used_connection
 
 #[tokio::test]
 async fn a_request_that_is_not_idempotent_reaches_an_origin_once() {
-    // RFC 9110 §9.2.2: the origin may have acted on it before its connection ended.
+    // RFC 9110 §9.2.2: the origin may have acted on it before its connection ended; protocol.md,
+    // line 12.
     for (method, body) in [("POST", "content"), ("POST", ""), ("PATCH", "content")] {
         let retry = ["retry: { statuses: [502, 503], attempts: 5 }"];
         let (_stage, raw, gateway) = raw(Protocols::Http1, &retry).await;

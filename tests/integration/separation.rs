@@ -100,7 +100,7 @@ async fn two_certificates(protocols: Protocols, version: Version) {
 
 #[tokio::test]
 async fn two_certificates_at_one_host_never_share_an_http1_connection() {
-    // protocol.md rows 22 and 66.
+    // protocol.md, rows 22 and 66, point 12.
     two_certificates(Protocols::Http1, Version::HTTP_11).await;
 }
 

@@ -127,7 +127,7 @@ async fn an_answer_that_stalls_is_cut_where_the_flow_can_see_it() {
 
 #[tokio::test]
 async fn a_body_that_stalls_is_answered_with_408() {
-    // RFC 9110 §15.5.9.
+    // RFC 9110 §15.5.9; protocol.md, row 23.
     for protocols in BOTH {
         let scene = Scene::start(Plan {
             protocols,
@@ -171,6 +171,7 @@ const SILENCES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn a_flow_that_falls_silent_before_its_request_is_whole_is_closed() {
+    // protocol.md, points 8 and 13.
     for (sent, limit) in SILENCES {
         let settings = format!("timeouts: {{ {limit}, drain_delay: 0s }}\n").leak();
         let scene = Scene::start(Plan {
@@ -262,6 +263,27 @@ async fn an_idle_http2_connection_is_closed() {
     .await;
     let mut client = Client::http2(scene.gateway.flows()).await;
     client.get("/orders/x").await;
+
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_jumps_moves_no_time_limit() {
+    // protocol.md, point 14.
+    let (scene, turned) = Scene::start_turned(Plan {
+        settings: "timeouts: { idle: 30s, drain_delay: 0s }\n",
+        ..Plan::new()
+    })
+    .await;
+    let mut client = Client::http1(scene.gateway.flows()).await;
+
+    for step in [86_400_000, -172_800_000] {
+        turned.step_wall_ms(step);
+        turned.advance(Duration::from_secs(1));
+        assert_eq!(client.get("/orders/x").await.status, 200);
+    }
+    assert_eq!(scene.origin.tally().accepted, 1);
+    turned.advance(Duration::from_secs(31));
 
     client.closed().await;
 }

@@ -4,6 +4,7 @@ use attache::connector::Role;
 use serde_json::Value;
 
 use super::desk::{Desk, JSON, refused};
+use crate::inbound_keys::DOORS;
 use crate::support::client::Client;
 
 #[tokio::test]
@@ -85,6 +86,23 @@ async fn nobody_is_told_anything_without_a_token() {
     refused(&answer, 401, "unauthenticated");
     let challenge = answer.field("www-authenticate").unwrap();
     assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
+}
+
+#[tokio::test]
+async fn no_field_stands_in_for_a_token() {
+    // protocol.md, row 37.
+    let desk = Desk::new().await;
+    let mut client = Client::http1(desk.address).await;
+
+    for field in DOORS {
+        let field = field.split_once(": ").unwrap();
+        for method in ["GET", "POST", "DELETE"] {
+            let answer = client
+                .call(method, "/api/v1/connectors", &[field], "")
+                .await;
+            refused(&answer, 401, "unauthenticated");
+        }
+    }
 }
 
 #[tokio::test]
