@@ -17,6 +17,7 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 pub(super) enum Problem {
     CallerUnknown,
     BadHost,
+    BrowserRefused,
     NotFound,
     Method,
 }
@@ -36,6 +37,7 @@ impl Problem {
         match self {
             Self::CallerUnknown => Reason::CallerUnknown,
             Self::BadHost => Reason::BadHost,
+            Self::BrowserRefused => Reason::BrowserRefused,
             Self::NotFound => Reason::NotFound,
             Self::Method => Reason::Method,
         }
@@ -43,7 +45,7 @@ impl Problem {
 
     fn detail(self) -> &'static str {
         match self {
-            Self::CallerUnknown | Self::BadHost => self.reason().when(),
+            Self::CallerUnknown | Self::BadHost | Self::BrowserRefused => self.reason().when(),
             Self::NotFound => "There is nothing at this path.",
             Self::Method => "Only GET and HEAD are answered here.",
         }

@@ -8,7 +8,7 @@ use http::{Method, Request, Response, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use serde::Serialize;
 
-use super::api::{AnswerBody, Api};
+use super::api::{AnswerBody, Api, browser};
 use super::health::{Overview, date};
 use super::host::HostRule;
 use super::listener::{Caller, Way};
@@ -110,7 +110,7 @@ where
         let from = (way.peer, way.security);
         return control.api.respond(request, from, id).await;
     }
-    whole(match page(&request, door) {
+    whole(match page(&request, way, door) {
         Ok(page) => page(control),
         Err(problem) => problem.response(&id),
     })
@@ -136,7 +136,11 @@ fn admit<B>(request: &Request<B>, way: Way, door: &Door) -> Result<(), Problem> 
 
 type Page = fn(&Control) -> Response<Full<Bytes>>;
 
-fn page<B>(request: &Request<B>, door: &Door) -> Result<Page, Problem> {
+fn page<B>(request: &Request<B>, way: Way, door: &Door) -> Result<Page, Problem> {
+    // Scrapers are no browsers; whoever looks at the metrics with one is let in as by the Host rule.
+    if door.hosts != HostRule::Free && !browser::is_own(request.headers(), way.security) {
+        return Err(Problem::BrowserRefused);
+    }
     let uri = request.uri();
     let page: Page = match uri.path() {
         "/metrics" => metrics,

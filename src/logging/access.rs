@@ -33,8 +33,10 @@ pub fn wants(filter: Filter, status: StatusCode, refusal: Option<&str>) -> bool 
 pub struct Record {
     /// When the answer ended.
     pub at: SystemTime,
-    /// The request's ID, as the flow and the origin see it, its connector and its path.
+    /// The request's ID, as the flow and the origin see it, its connector, who called, and its path.
     pub texts: Texts,
+    /// The beginning of the digest of the key that was shown: which of a principal's it was.
+    pub key: Option<[u8; 4]>,
     /// The method.
     pub method: Method,
     /// The status the flow got.
@@ -64,24 +66,29 @@ pub struct Record {
 pub struct Texts {
     all: Box<str>,
     connector_from: usize,
+    principal_from: usize,
     path_from: usize,
 }
 
 impl Texts {
     /// What a record keeps of a request's ID, its connector's ID (`none` if there is no such
-    /// connector) and its path, or its target, whose query is left out.
-    pub fn of(request_id: &str, connector: &str, path: &str) -> Self {
+    /// connector), the name of who called, and its path, or its target, whose query is left out.
+    pub fn of(request_id: &str, connector: &str, principal: Option<&str>, path: &str) -> Self {
+        let principal = principal.unwrap_or_default();
         let path = path.find('?').map_or(path, |query| &path[..query]);
         let (request_id, path) = (clip(request_id, KEPT_BYTES_MAX), clip(path, KEPT_BYTES_MAX));
         let connector_from = request_id.len();
-        let path_from = connector_from + connector.len();
+        let principal_from = connector_from + connector.len();
+        let path_from = principal_from + principal.len();
         let mut all = String::with_capacity(path_from + path.len());
         all.push_str(request_id);
         all.push_str(connector);
+        all.push_str(principal);
         all.push_str(path);
         Self {
             all: all.into_boxed_str(),
             connector_from,
+            principal_from,
             path_from,
         }
     }
@@ -91,7 +98,13 @@ impl Texts {
     }
 
     fn connector(&self) -> &str {
-        &self.all[self.connector_from..self.path_from]
+        &self.all[self.connector_from..self.principal_from]
+    }
+
+    /// No principal's name is empty.
+    fn principal(&self) -> Option<&str> {
+        let principal = &self.all[self.principal_from..self.path_from];
+        (!principal.is_empty()).then_some(principal)
     }
 
     fn path(&self) -> &str {
@@ -149,6 +162,13 @@ pub(super) fn tell(record: &Record, format: LogFormat, dates: &mut Dates, out: &
     let mut line = Line::begin(out, format, &head);
     line.field("request_id", Value::Text(record.texts.request_id()));
     line.field("connector", Value::Text(record.texts.connector()));
+    if let Some(principal) = record.texts.principal() {
+        line.field("principal", Value::Text(principal));
+    }
+    if let Some(key) = record.key {
+        let digits = format!("{:08x}", u32::from_be_bytes(key));
+        line.field("key", Value::Text(&digits));
+    }
     line.field("method", Value::Text(record.method.as_str()));
     line.field("path", Value::Text(record.texts.path()));
     line.field("status", Value::Number(record.status.as_u16().into()));
@@ -197,7 +217,11 @@ mod tests {
 
     #[test]
     fn a_path_keeps_to_its_bound_and_its_characters() {
-        let path_of = |path: &str| Texts::of("r-1", "orders", path).path().to_owned();
+        let path_of = |path: &str| {
+            Texts::of("r-1", "orders", Some("ivr"), path)
+                .path()
+                .to_owned()
+        };
 
         assert_eq!(path_of(&"é".repeat(1000)).chars().count(), 512);
         assert_eq!(path_of("/a?b?c"), "/a");
@@ -207,13 +231,14 @@ mod tests {
     #[test]
     fn the_texts_of_a_record_stay_apart_whatever_their_length() {
         let long = "é".repeat(1000);
-        for (request_id, connector, path) in [
-            ("", "", ""),
-            ("", "orders", ""),
-            ("r", "none", "/"),
-            (&long, "orders", &long),
+        for (request_id, connector, principal, path) in [
+            ("", "", None, ""),
+            ("", "orders", Some("ivr"), ""),
+            ("r", "none", None, "/"),
+            (&long, "orders", Some("é"), &long),
         ] {
-            let texts = Texts::of(request_id, connector, path);
+            let texts = Texts::of(request_id, connector, principal, path);
+            assert_eq!(texts.principal(), principal);
             assert_eq!(texts.request_id(), clip(request_id, KEPT_BYTES_MAX));
             assert_eq!(texts.connector(), connector);
             assert_eq!(texts.path(), clip(path, KEPT_BYTES_MAX));

@@ -56,7 +56,8 @@ fn written(logs: &Logs, say: impl FnOnce(&Logging)) -> String {
 fn record() -> Record {
     Record {
         at: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
-        texts: Texts::of("r-1", "orders", "/orders/v1?phone=%2B4930123"),
+        key: None,
+        texts: Texts::of("r-1", "orders", None, "/orders/v1?phone=%2B4930123"),
         method: Method::GET,
         status: StatusCode::OK,
         refusal: None,
@@ -202,7 +203,13 @@ fn a_refusal_tells_reason_and_cause_on_one_line() {
 fn hostile_record() -> Record {
     Record {
         at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_800_000_001_007_999_999),
-        texts: Texts::of("r=\u{1b}[2J\"\\", "none", "/ä\u{202e}\n b\u{7f}\u{9b}🔒"),
+        key: None,
+        texts: Texts::of(
+            "r=\u{1b}[2J\"\\",
+            "none",
+            Some("ivr\n\u{1b}[2J"),
+            "/ä\u{202e}\n b\u{7f}\u{9b}🔒",
+        ),
         method: Method::from_bytes(b"M-SEARCH").unwrap(),
         status: StatusCode::BAD_GATEWAY,
         refusal: Some("origin-tls"),

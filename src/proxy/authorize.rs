@@ -1,16 +1,21 @@
 //! Who may do what: the only room that makes a [`Permit`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, header, request};
 
+use super::caller::Caller;
 use super::error::Refusal;
 use super::fields::{Field, Fields};
+use super::principal::{self, KeyDigest, Principal};
 use super::resolve::{Addressed, Route};
 use super::rewrite::{self, Via};
 use super::upgrade;
-use crate::directory::Entry;
+use crate::clock::Clock;
+use crate::connector::{self, Asked};
+use crate::directory::{Entry, Snapshot};
 
 /// The proof that a request may go to its origin. Without one, nothing is forwarded.
 #[derive(Debug)]
@@ -20,6 +25,16 @@ pub(crate) struct Permit {
     method: Method,
     /// Where the protocol that the request may upgrade to stands in the connector's list.
     upgrade: Option<usize>,
+    /// To whom an upgrade was permitted, which is to be asked about again.
+    bearer: Option<Box<Bearer>>,
+}
+
+/// Who holds a permit for longer than a request, and what else it was granted by.
+#[derive(Debug)]
+struct Bearer {
+    principal: Option<Arc<connector::Principal>>,
+    key: Option<KeyDigest>,
+    path: Box<str>,
 }
 
 impl Permit {
@@ -41,6 +56,44 @@ impl Permit {
     /// The permitted method.
     pub(crate) fn method(&self) -> &Method {
         &self.method
+    }
+
+    /// Whether `caller` would be granted under `snapshot`, at the time `now`, the upgrade that it was
+    /// granted: by the same name, and to the same place.
+    pub(crate) fn stands(
+        &self,
+        caller: &Caller,
+        snapshot: &Snapshot,
+        time: (&Clock, Duration),
+    ) -> bool {
+        let (then, settings) = (self.entry(), &snapshot.settings);
+        let Some(now) = snapshot.entry(then.connector.id.as_str()) else {
+            return false;
+        };
+        let (connector, protocol) = (&now.connector, self.upgrade());
+        let listed = |name: &String| Some(name.as_str()) == protocol;
+        let leads_there = Arc::ptr_eq(now, then)
+            || (connector.enabled
+                && connector.upgrades.iter().any(listed)
+                && connector.kind == then.connector.kind
+                && now.upstream.pool == then.upstream.pool);
+        let bearer = self.bearer.as_deref();
+        let shown = || bearer.and_then(|bearer| bearer.key);
+        let Ok(principal) = principal::identify(caller, settings, time, shown) else {
+            return false;
+        };
+        let was = bearer.and_then(|bearer| bearer.principal.as_ref());
+        let asked = Asked {
+            principal: principal.named().map(|named| &*named.name),
+            method: &self.method,
+            path: bearer.map_or("", |bearer| &bearer.path),
+            from: caller.peer().ip(),
+        };
+        let allow = connector.allow.as_deref();
+        leads_there
+            && was.is_none_or(|was| principal.named() == Some(was))
+            && principal.reaches(&connector.organization)
+            && allow.is_none_or(|allow| allow.permits(&asked))
     }
 
     /// The protocol that the request asks for and may upgrade to, if it has no body.
@@ -78,15 +131,24 @@ pub(crate) fn check_codings(headers: &HeaderMap, fields: Fields) -> Result<(), R
     Ok(())
 }
 
-/// Decides whether `flow` may be sent along `route`.
-///
-/// Whoever is led to a connector may use it while it is active; lists of principals, methods and
-/// paths per connector come with inbound trust.
+/// Decides whether `principal`, which is `caller`, may send `flow` along `route`.
 pub(crate) fn authorize(
     route: Route,
     (flow, fields): (&request::Parts, Fields),
+    (caller, principal): (&Caller, Principal<'_>),
     via: &Via,
 ) -> Result<Permit, Refusal> {
+    if let Some(allow) = &route.entry.connector.allow {
+        let asked = Asked {
+            principal: principal.named().map(|named| &*named.name),
+            method: &flow.method,
+            path: request_path(flow, &route),
+            from: caller.peer().ip(),
+        };
+        if !allow.permits(&asked) {
+            return Err(Refusal::CallerDenied);
+        }
+    }
     if !route.entry.connector.enabled {
         return Err(Refusal::ConnectorInactive);
     }
@@ -97,11 +159,31 @@ pub(crate) fn authorize(
         true => upgrade::wanted(flow, &route.entry.connector.upgrades),
         false => None,
     };
+    let bearer = upgrade.map(|_| {
+        Box::new(Bearer {
+            principal: principal.named().cloned(),
+            key: principal.key().copied(),
+            path: request_path(flow, &route).into(),
+        })
+    });
     Ok(Permit {
         route,
         upgrade,
+        bearer,
         method: flow.method.clone(),
     })
+}
+
+/// What stands behind the connector's ID, without the query.
+fn request_path<'f>(flow: &'f request::Parts, route: &Route) -> &'f str {
+    let path = flow.uri.path();
+    match route.addressed {
+        Addressed::ByField => path,
+        Addressed::ByPath => {
+            let id = route.entry.connector.id.as_str();
+            path.get(1 + id.len()..).unwrap_or_default()
+        }
+    }
 }
 
 fn refuse_loops(headers: &HeaderMap, via: &Via) -> Result<(), Refusal> {

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use http::uri::Authority;
 use tokio::net::TcpStream;
 
+use super::certified::Certified;
 use super::meter::Meter;
 use super::tunnel::Tunnel;
 use super::worker::Worker;
@@ -34,7 +35,7 @@ pub(crate) struct Visit {
 pub(crate) struct Caller {
     peer: SocketAddr,
     local: SocketAddr,
-    certificate: Option<Box<[u8]>>,
+    certificate: Option<Box<Certified>>,
     tls: bool,
     /// The host that it first said, which nearly all say with each request.
     host: OnceLock<KnownHost>,
@@ -70,10 +71,10 @@ impl Caller {
         }
     }
 
-    /// The same, known to speak TLS, with the certificate that the handshake verified.
-    pub(super) fn over_tls(self, certificate: Option<&[u8]>) -> Self {
+    /// The same, known to speak TLS, with the certificate that it showed.
+    pub(super) fn over_tls(self, certificate: Option<Certified>) -> Self {
         Self {
-            certificate: certificate.map(Into::into),
+            certificate: certificate.map(Box::new),
             tls: true,
             ..self
         }
@@ -120,8 +121,9 @@ impl Caller {
         self.local
     }
 
-    pub(crate) fn shows_certificate(&self) -> bool {
-        self.certificate.is_some()
+    /// The certificate that it showed, if it did.
+    pub(super) fn certified(&self) -> Option<&Certified> {
+        self.certificate.as_deref()
     }
 
     /// The element for `Forwarded` (RFC 7239 §4).

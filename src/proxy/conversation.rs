@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::caller::{Caller, Visit};
+use super::certified::Certified;
 use super::error::Reason;
 use super::greeting::{Greeted, Version, greet};
 use super::io::Io;
@@ -114,7 +115,9 @@ impl Conversation {
         caller: Caller,
     ) -> io::Result<Served> {
         let stream = while_patient(&self.meter, Box::pin(tls.accept(socket))).await?;
-        let caller = caller.over_tls(server::client_certificate(&stream));
+        let shown = server::shown(&stream);
+        let certified = shown.map(|shown| Certified::new(shown, tls.generation()));
+        let caller = caller.over_tls(certified);
         self.meter.shaken();
         let greeted = match server::chose_http2(&stream) {
             true => Greeted {
@@ -163,7 +166,7 @@ impl Conversation {
                     if let (Ok(()), Some(connection), Some(tunnel)) = (&ended, connection, tunnel) {
                         let client = rest::leave_http(connection);
                         // Boxed: nearly all connections never carry one.
-                        Box::pin(tunnel.carry(&visit.worker, client, &visit.meter)).await;
+                        Box::pin(tunnel.carry(client, &visit)).await;
                     }
                     if let Err(error) = ended {
                         note_malformed(&visit.worker, &error, &malformed, visit.caller.peer());
@@ -195,7 +198,8 @@ fn note_malformed(worker: &Worker, error: &hyper::Error, words: &Malformed, peer
     if logging::wants(access, row.status, Some(row.name)) {
         worker.write_record(Record {
             at: worker.clock().wall(),
-            texts: logging::Texts::of(words.request_id(), "none", ""),
+            texts: logging::Texts::of(words.request_id(), "none", None, ""),
+            key: None,
             method: http::Method::default(),
             status: row.status,
             refusal: Some(row.name),

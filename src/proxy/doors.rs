@@ -78,7 +78,8 @@ impl Doors {
     pub fn permit(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Permitted, Refusal> {
         let fields = Fields::of(&flow.headers);
         let route = self.route(flow, snapshot)?;
-        authorize::authorize(route, (flow, fields), &self.via).map(Permitted)
+        let who = (&self.caller, Principal::Network);
+        authorize::authorize(route, (flow, fields), who, &self.via).map(Permitted)
     }
 
     fn route(&self, flow: &request::Parts, snapshot: &Snapshot) -> Result<Route, Refusal> {

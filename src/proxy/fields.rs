@@ -14,6 +14,8 @@ pub(crate) enum Field {
     Cookie,
     Expect,
     Location,
+    /// `Origin`, `Sec-Fetch-Site` or `Access-Control-Request-Method`, which browsers send.
+    OfBrowser,
     RequestId,
     SetCookie,
     Te,
@@ -32,6 +34,7 @@ impl Field {
             "cookie" => Self::Cookie,
             "expect" => Self::Expect,
             "http2-settings" | "keep-alive" | "proxy-connection" => Self::OtherHopByHop,
+            "origin" | "sec-fetch-site" | "access-control-request-method" => Self::OfBrowser,
             "location" => Self::Location,
             "set-cookie" => Self::SetCookie,
             "te" => Self::Te,

@@ -36,6 +36,7 @@ mod caller;
 mod greeting;
 mod fields;
 mod observe;
+mod certified;
 mod principal;
 mod resolve;
 mod authorize;
@@ -187,13 +188,17 @@ async fn carry(
         let snapshot = plane.directory.current();
         let settings = &snapshot.settings;
         observation.wanted(settings.access, &flow);
-        let principal = principal::identify(caller, &flow.headers, settings)?;
+        principal::refuse_browsers(fields, &settings.inbound)?;
+        let (_, now) = observation.began();
+        let shown = || principal::shown_key(&flow.headers);
+        let principal = principal::identify(caller, settings, (&plane.clock, now), shown)?;
+        observation.called_by(principal);
         authorize::check_method(&flow.method)?;
         authorize::check_codings(&flow.headers, fields)?;
         admit::check_fields(&flow.headers, &settings.limits)?;
         let route = resolve::resolve((&flow, fields), caller, principal, &snapshot)?;
         observation.resolved(&route.entry);
-        let permit = authorize::authorize(route, (&flow, fields), &plane.via)?;
+        let permit = authorize::authorize(route, (&flow, fields), (caller, principal), &plane.via)?;
         if rewrite::is_last_hop(&flow) {
             return Ok(None);
         }

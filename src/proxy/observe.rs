@@ -13,9 +13,11 @@ use super::error::Refusal;
 use super::fields::{Field, Fields};
 use super::forward::{Answer, Failure, Standing};
 use super::outbound::Upload;
+use super::principal::Principal;
 use super::rewrite::REQUEST_ID;
 use super::worker::Worker;
 use crate::config::AccessLog;
+use crate::connector;
 use crate::credential::TokenError;
 use crate::directory::{Berth, BreakerChange, Entry};
 use crate::logging::{self, Record};
@@ -36,6 +38,10 @@ pub(crate) struct Observation {
     method: Method,
     /// Kept only where a line may be written.
     path: Option<PathAndQuery>,
+    /// The same.
+    principal: Option<Arc<connector::Principal>>,
+    /// The beginning of the digest of the key that was shown.
+    key: Option<[u8; 4]>,
     started: Duration,
     /// Whether the request had to wait since it began.
     has_waited: bool,
@@ -72,6 +78,8 @@ impl Observation {
             request_id: request_id(&flow.headers, fields, worker, started),
             method: flow.method.clone(),
             path: None,
+            principal: None,
+            key: None,
             started,
             has_waited: false,
             upstream_started: None,
@@ -104,6 +112,14 @@ impl Observation {
         self.access = access;
         if access != AccessLog::Off {
             self.path = flow.uri.path_and_query().cloned();
+        }
+    }
+
+    /// It is known who calls.
+    pub(crate) fn called_by(&mut self, principal: Principal<'_>) {
+        if self.access != AccessLog::Off {
+            self.principal = principal.named().cloned();
+            self.key = principal.key().and_then(|key| key.first_chunk().copied());
         }
     }
 
@@ -275,9 +291,11 @@ impl Observation {
     fn record(&mut self, status: StatusCode, took: Duration) -> Record {
         let path = self.path.as_ref().map_or("", PathAndQuery::path);
         let connector = self.connector().unwrap_or("none");
+        let principal = self.principal.as_ref().map(|principal| &*principal.name);
         Record {
             at: self.worker().clock().wall(),
-            texts: logging::Texts::of(self.request_id(), connector, path),
+            texts: logging::Texts::of(self.request_id(), connector, principal, path),
+            key: self.key,
             method: self.method.clone(),
             status,
             refusal: self.reason,

@@ -18,7 +18,8 @@
 //!
 //! A tunnel carries a credential's authority for as long as it lives, so it lives no longer than
 //! the connector grants it: it ends once the connector is removed, switched off, leads elsewhere,
-//! authenticates otherwise or lists the protocol no more. Other edits leave it alone.
+//! authenticates otherwise, lists the protocol no more or no longer allows what was asked, and once the
+//! caller is no longer who it was. Other edits leave it alone.
 
 use std::future::poll_fn;
 use std::io;
@@ -113,22 +114,25 @@ pub(crate) fn open(
 }
 
 impl Tunnel {
-    /// Carries bytes between `client`, whose meter is `near`, and the origin until both have said
+    /// Carries bytes between `client`, which came with `visit`, and the origin until both have said
     /// all they had to say, or the tunnel is cut.
-    pub(super) async fn carry<S>(mut self: Box<Self>, worker: &Worker, client: Io<S>, near: &Meter)
+    pub(super) async fn carry<S>(mut self: Box<Self>, client: Io<S>, visit: &Visit)
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        if let Err(cut) = self.try_carry(worker, client, near).await {
+        if let Err(cut) = self.try_carry(client, visit).await {
             self.observation.broke_off(&cut);
         }
     }
 
     async fn try_carry<S>(
         &mut self,
-        worker: &Worker,
         mut client: Io<S>,
-        near: &Meter,
+        Visit {
+            worker,
+            caller,
+            meter: near,
+        }: &Visit,
     ) -> Result<(), Cut>
     where
         S: AsyncRead + AsyncWrite + Unpin,
@@ -175,7 +179,11 @@ impl Tunnel {
         loop {
             let mut published = pin!(worker.published.notified());
             published.as_mut().enable();
-            if is_withdrawn(&self.permit, worker) {
+            let time = (worker.clock(), worker.clock().monotonic());
+            if !self
+                .permit
+                .stands(caller, &worker.directory().current(), time)
+            {
                 return Err(Cut::Withdrawn);
             }
             tokio::select! {
@@ -185,21 +193,6 @@ impl Tunnel {
             }
         }
     }
-}
-
-/// Whether what is published now would no longer grant what `permit` did.
-fn is_withdrawn(permit: &Permit, worker: &Worker) -> bool {
-    let (then, protocol) = (permit.entry(), permit.upgrade());
-    let snapshot = worker.directory().current();
-    let now = snapshot.entry(then.connector.id.as_str());
-    !now.is_some_and(|now| {
-        let listed = |name: &String| Some(name.as_str()) == protocol;
-        Arc::ptr_eq(now, then)
-            || (now.connector.enabled
-                && now.connector.upgrades.iter().any(listed)
-                && now.connector.kind == then.connector.kind
-                && now.upstream.pool == then.upstream.pool)
-    })
 }
 
 /// Tells the observation, when it is dropped, what has come from either side since the tunnel

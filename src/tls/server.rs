@@ -1,10 +1,14 @@
 //! TLS towards flows and administrators.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{HandshakeKind, RootCertStore, ServerConfig};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -29,7 +33,20 @@ pub type Stream = TlsStream<TcpStream>;
 #[derive(Clone)]
 pub struct ServerIdentity {
     config: Arc<ServerConfig>,
-    client_certificates: ClientCertificates,
+    /// Whom clients' certificates have to be signed by, where they are asked for any.
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+    generation: Generation,
+}
+
+/// Distinguishes every [`ServerIdentity`] that was ever made in this process; counted from one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Generation(u64);
+
+impl Generation {
+    /// Its number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// Whether clients are asked for certificates.
@@ -48,12 +65,12 @@ impl ServerIdentity {
     ///
     /// As [`server_config`].
     pub fn new(tls: &ServerTls, protocols: Protocols) -> Result<Self, TlsError> {
+        static GENERATIONS: AtomicU64 = AtomicU64::new(1);
+        let clients = client_verifier(tls)?;
         Ok(Self {
-            config: server_config(tls, protocols)?,
-            client_certificates: match tls.client_ca_pem {
-                None => ClientCertificates::NotAsked,
-                Some(_) => ClientCertificates::Asked,
-            },
+            config: config_with(tls, protocols, clients.clone())?,
+            clients,
+            generation: Generation(GENERATIONS.fetch_add(1, Ordering::Relaxed)),
         })
     }
 
@@ -70,14 +87,37 @@ impl ServerIdentity {
 
     /// Whether clients are asked for certificates.
     pub fn client_certificates(&self) -> ClientCertificates {
-        self.client_certificates
+        match self.clients {
+            None => ClientCertificates::NotAsked,
+            Some(_) => ClientCertificates::Asked,
+        }
+    }
+
+    /// What tells this identity from every other of this process.
+    pub fn generation(&self) -> Generation {
+        self.generation
+    }
+
+    /// Verifies a `chain`, leaf first, that a client showed on a connection that is open, as the
+    /// handshake would at the time `at`.
+    pub fn still_trusts(&self, chain: &[CertificateDer<'_>], at: SystemTime) -> bool {
+        let (Some(clients), [leaf, others @ ..]) = (&self.clients, chain) else {
+            return false;
+        };
+        // Before 1970 nothing is valid that we could be shown.
+        let since = at.duration_since(SystemTime::UNIX_EPOCH);
+        since.is_ok_and(|since| {
+            let at = UnixTime::since_unix_epoch(since);
+            clients.verify_client_cert(leaf, others, at).is_ok()
+        })
     }
 }
 
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerIdentity")
-            .field("client_certificates", &self.client_certificates)
+            .field("client_certificates", &self.client_certificates())
+            .field("generation", &self.generation)
             .finish_non_exhaustive()
     }
 }
@@ -93,6 +133,48 @@ pub fn client_certificate(stream: &Stream) -> Option<&[u8]> {
     chain.first().map(AsRef::as_ref)
 }
 
+/// What a client showed in a handshake that accepted it.
+#[derive(Debug)]
+pub struct Shown {
+    /// Its certificates, leaf first.
+    pub chain: Vec<CertificateDer<'static>>,
+    /// Whether they were verified then; a resumed session's were when it began (RFC 8446 §2.2).
+    pub verified: Verified,
+}
+
+/// When certificates were verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verified {
+    /// In the handshake.
+    Now,
+    /// In an earlier one.
+    Before,
+}
+
+/// The certificates the client showed, if it did.
+pub fn shown(stream: &Stream) -> Option<Shown> {
+    let connection = stream.get_ref().1;
+    let chain = connection.peer_certificates()?.to_vec();
+    let verified = match connection.handshake_kind() {
+        Some(HandshakeKind::Full | HandshakeKind::FullWithHelloRetryRequest) => Verified::Now,
+        Some(HandshakeKind::Resumed) | None => Verified::Before,
+    };
+    Some(Shown { chain, verified })
+}
+
+/// How long all of `chain` is valid yet at the time `at` (RFC 5280 §4.1.2.5); nothing if one of it
+/// cannot be read.
+pub fn valid_for(chain: &[CertificateDer<'_>], at: SystemTime) -> Duration {
+    let left = |der: &CertificateDer<'_>| {
+        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+        let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))?;
+        end.duration_since(at).ok()
+    };
+    let left = chain.iter().map(|der| left(der).unwrap_or_default());
+    left.min().unwrap_or_default()
+}
+
 /// Builds a listener's TLS configuration.
 ///
 /// With a client CA, certificates are asked for and verified, but a client without one gets
@@ -102,24 +184,38 @@ pub fn client_certificate(stream: &Stream) -> Option<&[u8]> {
 ///
 /// [`TlsError`] saying which part cannot be used.
 pub fn server_config(tls: &ServerTls, protocols: Protocols) -> Result<Arc<ServerConfig>, TlsError> {
+    config_with(tls, protocols, client_verifier(tls)?)
+}
+
+/// What verifies clients' certificates, where they are asked for.
+fn client_verifier(tls: &ServerTls) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(pem) = &tls.client_ca_pem else {
+        return Ok(None);
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(TlsError::Anchor)?;
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated()
+        .build()
+        .map_err(TlsError::ClientCa)?;
+    Ok(Some(verifier))
+}
+
+fn config_with(
+    tls: &ServerTls,
+    protocols: Protocols,
+    clients: Option<Arc<dyn ClientCertVerifier>>,
+) -> Result<Arc<ServerConfig>, TlsError> {
     let chain = certificates(&tls.certificate_pem)?;
     let key = private_key(tls.private_key_pem.expose())?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(TlsError::Protocol)?;
-    let builder = match &tls.client_ca_pem {
+    let builder = match clients {
         None => builder.with_no_client_auth(),
-        Some(pem) => {
-            let mut roots = RootCertStore::empty();
-            for certificate in certificates(pem)? {
-                roots.add(certificate).map_err(TlsError::Anchor)?;
-            }
-            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-                .allow_unauthenticated()
-                .build()
-                .map_err(TlsError::ClientCa)?;
-            builder.with_client_cert_verifier(verifier)
-        }
+        Some(clients) => builder.with_client_cert_verifier(clients),
     };
     let mut config = builder
         .with_single_cert(chain, key)

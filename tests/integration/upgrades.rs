@@ -66,7 +66,7 @@ async fn a_websocket_client_and_a_websocket_server_talk_through_the_gateway() {
 #[tokio::test]
 async fn the_origin_is_asked_in_our_words_with_the_credential_and_both_handshakes_pass() {
     // RFC 9110 §7.6.1, §7.8; RFC 6455 §4.
-    let between = Between::allowing().await;
+    let between = Between::start(&[ALLOWED], "inbound: { browsers: allow }\n").await;
     let mut near = Wire::plain(between.gateway.flows()).await;
     near.write(
         "GET /orders/chat?x=1 HTTP/1.1\r\nHost: localhost\r\nConnection: keep-alive, upgrade, X-Hop\r\n\

@@ -13,16 +13,21 @@ use super::problem::Problem;
 use super::reason::Reason;
 use super::shell::Security;
 
-/// Whether a request with these `fields` may have been sent on behalf of nobody but its sender.
+/// Refuses a request with these `fields` unless it [`is_own`].
 ///
 /// # Errors
 ///
 /// `browser-refused`.
 pub(super) fn check(fields: &HeaderMap, security: Security) -> Result<(), Problem> {
-    match is_own_site(fields) && is_own_origin(fields, security) {
+    match is_own(fields, security) {
         true => Ok(()),
         false => Err(Problem::of(Reason::BrowserRefused)),
     }
+}
+
+/// Whether a request with these `fields` may have been sent on behalf of nobody but its sender.
+pub(in crate::control) fn is_own(fields: &HeaderMap, security: Security) -> bool {
+    is_own_site(fields) && is_own_origin(fields, security)
 }
 
 /// `Sec-Fetch-Site`: `none` is somebody who typed the address; clients but browsers send nothing.

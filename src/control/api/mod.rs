@@ -37,7 +37,7 @@ mod admin_tokens;
 mod answer;
 mod audit;
 mod body;
-mod browser;
+pub(super) mod browser;
 mod caller;
 mod connectors;
 mod etag;
@@ -161,10 +161,15 @@ impl Api {
         };
         let request_id = Arc::clone(&visit.request_id);
         request.extensions_mut().insert(visit);
-        let answer = match (&self.0.desk, request.uri().path()) {
-            (_, "/openapi.json") => openapi::serve(&self.0.document, request.method()),
-            (None, _) => shell::without_store(),
-            (Some(desk), _) => self.route(desk, request.map(Body::new)).await,
+        let describes = request.uri().path() == "/openapi.json";
+        let answer = match &self.0.desk {
+            // The shell looks at browsers itself, and writes them down.
+            Some(desk) if !describes => self.route(desk, request.map(Body::new)).await,
+            Some(_) | None => match browser::check(request.headers(), security) {
+                Err(problem) => problem.into_response(),
+                Ok(()) if describes => openapi::serve(&self.0.document, request.method()),
+                Ok(()) => shell::without_store(),
+            },
         };
         let answer = shell::finish(answer, &request_id);
         answer.map(|body| body.map_err(Into::into).boxed_unsync())

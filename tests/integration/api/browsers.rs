@@ -137,3 +137,48 @@ async fn the_one_who_asks_is_told_who_they_are() {
     assert_eq!(me["organization"], "globex");
     assert!(me["name"].as_str().unwrap().starts_with("token:"));
 }
+
+/// Whatever stands at a path, and whether anything does.
+#[tokio::test]
+async fn no_path_of_the_admin_listener_is_for_other_names_or_other_sites_pages() {
+    let desk = Desk::new().await;
+
+    for path in [
+        "/metrics",
+        "/livez",
+        "/readyz",
+        "/readyz?verbose",
+        "/openapi.json",
+        "/api/v1/connectors",
+        "/api/v1/nowhere",
+        "/api",
+        "/nowhere",
+        "/",
+    ] {
+        for field in [
+            ("origin", "https://attacker.example"),
+            ("origin", "null"),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+        ] {
+            let mut client = Client::http1(desk.address).await;
+            for method in ["GET", "HEAD", "OPTIONS", "POST"] {
+                let answer = client.call(method, path, &[field], "").await;
+
+                assert_eq!(answer.status, 403, "{method} {path} {field:?}");
+                let cors = |(name, _): &&(String, String)| name.starts_with("access-control");
+                assert_eq!(answer.fields.iter().find(cors), None);
+            }
+        }
+        for host in ["attacker.example", "attacker.example.", ""] {
+            let mut wire = desk.wire().await;
+            wire.write(format!("GET {path} HTTP/1.1\r\nHost: {host}\r\n\r\n"))
+                .await;
+
+            let answer = wire.answer().await;
+
+            assert_eq!(answer.status(), 400, "{path} {host:?}");
+            assert_eq!(answer.reason(), "bad-host");
+        }
+    }
+}

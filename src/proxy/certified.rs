@@ -1,0 +1,147 @@
+//! The certificate that a client showed: whether it still holds, and whose it is.
+//!
+//! # Invariants
+//!
+//! What a handshake found holds under the settings it was made with. Under others the certificate is
+//! verified and named anew, once, at the connection's next request: a CA, a revocation list or a
+//! name that was taken away lets nobody in who was let in before. So it is when the certificate ends,
+//! and from time to time in any case, for what else may have ended. In between a request costs two
+//! comparisons.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::error::Refusal;
+use crate::clock::Clock;
+use crate::config::InboundCertificate;
+use crate::tls::names::AlternativeNames;
+use crate::tls::server::{self, Generation, ServerIdentity, Shown, Verified};
+
+/// How long a verdict holds at most: a revocation list may be overdue by then, or an issuer's
+/// certificate have ended.
+const VERDICT_AGE_MAX: Duration = Duration::from_secs(600);
+/// Room for a verdict beside the number of a generation.
+const VERDICT_BITS: u32 = 16;
+
+/// A client's certificate, and what was found last.
+#[derive(Debug)]
+pub(crate) struct Certified {
+    shown: Shown,
+    /// The settings' identity that the handshake was made under.
+    under: Generation,
+    /// A generation's number, and the verdict under it; 0 where there is none yet.
+    found: AtomicU64,
+    /// Until when that holds, in milliseconds of the monotonic clock.
+    until_ms: AtomicU64,
+}
+
+/// Whose a certificate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It does not hold, or is nobody's that is listed.
+    Stranger,
+    /// Nobody is listed, and it holds.
+    Nameless,
+    /// It is the one's that stands here in the list.
+    Listed(usize),
+}
+
+impl Certified {
+    /// What a client `shown` in a handshake `under` an identity.
+    pub(super) fn new(shown: Shown, under: Generation) -> Self {
+        Self {
+            shown,
+            under,
+            found: AtomicU64::new(0),
+            until_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// The one of `listed` whose certificate it is at the time `now`; `None` if nobody is listed.
+    pub(super) fn holder<'s>(
+        &self,
+        identity: &ServerIdentity,
+        listed: &'s [InboundCertificate],
+        (clock, now): (&Clock, Duration),
+    ) -> Result<Option<&'s InboundCertificate>, Refusal> {
+        let generation = identity.generation();
+        let known = known(self.found.load(Ordering::Acquire), generation);
+        let lasts = ms(now) < self.until_ms.load(Ordering::Acquire);
+        let verdict = match known.filter(|_| lasts) {
+            Some(verdict) => verdict,
+            None => self.judge(identity, listed, (clock, now)),
+        };
+        match verdict {
+            Verdict::Stranger => Err(Refusal::CertificateUnknown),
+            Verdict::Nameless => Ok(None),
+            // Lists are as long as they were: another list comes with another generation.
+            Verdict::Listed(index) => match listed.get(index) {
+                Some(one) => Ok(Some(one)),
+                None => Err(Refusal::CertificateUnknown),
+            },
+        }
+    }
+
+    fn judge(
+        &self,
+        identity: &ServerIdentity,
+        listed: &[InboundCertificate],
+        (clock, now): (&Clock, Duration),
+    ) -> Verdict {
+        let wall = clock.wall();
+        let valid_for = server::valid_for(&self.shown.chain, wall);
+        let is_first = self.found.load(Ordering::Acquire) == 0;
+        let fresh = is_first
+            && self.shown.verified == Verified::Now
+            && self.under == identity.generation()
+            && valid_for > Duration::ZERO;
+        let verdict = match fresh || identity.still_trusts(&self.shown.chain, wall) {
+            true => self.name(listed),
+            false => Verdict::Stranger,
+        };
+        // One that ended does not begin again but by a clock that is put right.
+        let lasts = match verdict {
+            Verdict::Stranger => VERDICT_AGE_MAX,
+            Verdict::Nameless | Verdict::Listed(_) => VERDICT_AGE_MAX.min(valid_for),
+        };
+        self.until_ms.store(ms(now + lasts), Ordering::Release);
+        let found = packed(identity.generation(), verdict);
+        self.found.store(found, Ordering::Release);
+        verdict
+    }
+
+    fn name(&self, listed: &[InboundCertificate]) -> Verdict {
+        if listed.is_empty() {
+            return Verdict::Nameless;
+        }
+        let leaf = self.shown.chain.first();
+        let names = leaf.and_then(|leaf| AlternativeNames::of(leaf));
+        let found = names.and_then(|names| listed.iter().position(|one| one.san.matches(&names)));
+        found.map_or(Verdict::Stranger, Verdict::Listed)
+    }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn packed(generation: Generation, verdict: Verdict) -> u64 {
+    let verdict = match verdict {
+        Verdict::Stranger => 0,
+        Verdict::Nameless => 1,
+        Verdict::Listed(index) => index as u64 + 2,
+    };
+    generation.number() << VERDICT_BITS | verdict
+}
+
+/// The verdict in `found`, if it is one under `generation`.
+fn known(found: u64, generation: Generation) -> Option<Verdict> {
+    if found >> VERDICT_BITS != generation.number() {
+        return None;
+    }
+    Some(match found & ((1 << VERDICT_BITS) - 1) {
+        0 => Verdict::Stranger,
+        1 => Verdict::Nameless,
+        listed => Verdict::Listed(usize::try_from(listed - 2).ok()?),
+    })
+}

@@ -1,0 +1,1 @@
+//! Principals by their certificates.
