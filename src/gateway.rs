@@ -28,6 +28,7 @@ use crate::logging::{self, AccessLog};
 use crate::metrics::{Metrics, ReloadOutcome};
 use crate::proxy::{DataPlane, Parts};
 use crate::tls::TlsError;
+use crate::tls::server::Renewable;
 
 mod administration;
 mod doors;
@@ -36,7 +37,7 @@ mod reports;
 mod sockets;
 
 use administration::{Administration, Office};
-use doors::{admin_door, show_all};
+use doors::{admin_door, admin_identity, show_all};
 use fixed::Fixed;
 use sockets::{Addresses, Sockets};
 
@@ -83,6 +84,8 @@ pub struct Gateway {
     health: Arc<Health>,
     metrics: Arc<Metrics>,
     fixed: Fixed,
+    /// The admin listener's, where it has one.
+    admin_tls: Option<Renewable>,
     /// Held through a reload: two at once would publish in one order and be told in another.
     reloading: Mutex<()>,
     addresses: Addresses,
@@ -134,6 +137,9 @@ pub enum ReloadError {
         /// The key.
         key: &'static str,
     },
+    /// The admin listener's certificate, key, client CA or revocation list.
+    #[error("admin.tls cannot be used")]
+    Tls(#[source] TlsError),
     /// It cannot be put to use.
     #[error("the new configuration cannot be put to use")]
     Publish(#[source] PublishError),
@@ -189,6 +195,7 @@ impl Gateway {
             administration::follow(follower, &data_plane, &control_runtime);
         }
         let control = control(&desk, api);
+        let admin_tls = admin_door.tls.clone();
         let listeners = ((sockets.admin, admin_door), sockets.metrics);
         let stop_control = show_all(listeners, &control, &control_runtime);
         desk.health.started();
@@ -200,6 +207,7 @@ impl Gateway {
             health: desk.health,
             metrics,
             fixed: Fixed::of(&config),
+            admin_tls,
             reloading: Mutex::new(()),
             addresses,
             stop_control,
@@ -255,11 +263,15 @@ impl Gateway {
         if let Some(key) = self.fixed.changed_by(&next) {
             return Err(ReloadError::NotReloadable { key });
         }
+        let admin_identity = admin_identity(&next).map_err(ReloadError::Tls)?;
         let retired = self
             .publisher
             .publish(&next)
             .map_err(ReloadError::Publish)?;
         self.data_plane.retire(retired);
+        if let (Some(tls), Some(identity)) = (&self.admin_tls, admin_identity) {
+            tls.renew(identity);
+        }
         let published = self.publisher.directory().current().entries.len();
         self.health.published(published);
         if let Some(feed) = &self.feed {

@@ -1,6 +1,7 @@
 //! Where the gateway listens: for flows, for administrators, for scrapers.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use super::document::{Content, Node};
 use super::error::Problem;
@@ -11,7 +12,7 @@ use super::{Admin, Config, Hosts, Metrics, ServerTls};
 use crate::tls::client::check_anchors;
 use crate::tls::server::{Protocols, server_config};
 
-pub(super) const TLS_KEYS: &[&str] = &["certificate", "private_key", "client_ca"];
+pub(super) const TLS_KEYS: &[&str] = &["certificate", "private_key", "client_ca", "client_crl"];
 pub(super) const ADMIN_KEYS: &[&str] = &["listen", "tls", "hosts", "oidc"];
 pub(super) const METRICS_KEYS: &[&str] = &["listen", "connectors_max"];
 const FLOW_LISTEN: SocketAddr = loopback(8080);
@@ -102,6 +103,8 @@ fn host(text: &str) -> Option<String> {
     (!host.contains('*')).then_some(host)
 }
 
+const WITH_CLIENT_CA: &str = "given together with client_ca, whose certificates it revokes";
+
 pub(super) fn tls<'d>(
     reader: &mut Reader<'d>,
     section: &Section<'d>,
@@ -113,15 +116,26 @@ pub(super) fn tls<'d>(
     let client_ca = section.optional("client_ca");
     let client_ca_pem =
         client_ca.map(|node| reader.bundle(node, &path.key("client_ca"), check_anchors));
+    let client_crl = section.optional("client_crl");
+    let client_crl_pem = client_crl.map(|node| reader.revocations(node, &path.key("client_crl")));
+    if let (Some(node), None) = (client_crl, client_ca) {
+        reader.fault(
+            node.at,
+            &path.key("client_crl"),
+            Problem::MustBe(WITH_CLIENT_CA),
+        );
+    }
     let pair = reader.key_pair(&section, &path)?;
-    let client_ca_pem = match client_ca_pem {
-        Some(read) => Some(read?.to_string()),
-        None => None,
+    let whole = |read: Option<Option<Arc<str>>>| match read {
+        Some(read) => read.map(|read| Some(read.to_string())),
+        None => Some(None),
     };
+    let (client_ca_pem, client_crl_pem) = (whole(client_ca_pem)?, whole(client_crl_pem)?);
     let tls = ServerTls {
         certificate_pem: pair.certificate_pem,
         private_key_pem: pair.private_key_pem,
         client_ca_pem,
+        client_crl_pem,
     };
     match server_config(&tls, Protocols::Http2AndHttp11) {
         Ok(_) => Some(tls),

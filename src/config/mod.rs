@@ -165,6 +165,8 @@ pub struct ServerTls {
     pub private_key_pem: Secret,
     /// The CA (PEM) whose client certificates are accepted; `None` asks for none.
     pub client_ca_pem: Option<String>,
+    /// Revocation lists (PEM) that client certificates are looked up in.
+    pub client_crl_pem: Option<String>,
 }
 
 /// The admin listener: health, metrics, and later the API and console.

@@ -6,7 +6,7 @@
 //! handshake and to a head, a head's bytes and a connection's age are bounded.
 
 use std::convert::Infallible;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -26,7 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::api::Security;
 use super::host::HostRule;
 use super::{Control, routes};
-use crate::tls::server::{ClientCertificates, ServerIdentity, client_certificate};
+use crate::tls::server::{ClientCertificates, Renewable, ServerIdentity, client_certificate};
 
 /// Connections open at once, per listener.
 const CONNECTIONS_MAX: usize = 256;
@@ -52,7 +52,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub struct Door {
     /// Its TLS identity, if any; offer HTTP/1.1 alone. If it asks for client certificates, nothing is
     /// told to those who show none.
-    pub tls: Option<ServerIdentity>,
+    pub tls: Option<Renewable>,
     /// Which names it answers to.
     pub hosts: HostRule,
 }
@@ -125,7 +125,7 @@ async fn next(
     loop {
         // Nobody closes the semaphore; if it were, there would be no room ever again.
         let Ok(permit) = Arc::clone(room).acquire_owned().await else {
-            return std::future::pending().await;
+            return pending().await;
         };
         match listener.accept().await {
             Ok((tcp, peer)) => return (tcp, peer, permit),
@@ -156,9 +156,11 @@ impl Visit {
             security: Security::Plain,
             caller: Caller::Admitted,
         };
-        let Some(tls) = &self.door.tls else {
-            return self.converse(tcp, way).await;
+        let Some(identity) = &self.door.tls else {
+            return self.converse(tcp, way, None).await;
         };
+        let mut identity = identity.follow();
+        let tls = identity.borrow_and_update().clone();
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
             Ok(Ok(stream)) => {
                 // The handshake verifies the certificate that is shown, but lets those through who
@@ -174,14 +176,21 @@ impl Visit {
                     caller,
                     ..way
                 };
-                self.converse(stream, way).await;
+                self.converse(stream, way, Some(identity)).await;
             }
             Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
             Err(_) => tracing::debug!("an administrative handshake took too long"),
         }
     }
 
-    async fn converse(mut self, stream: impl AsyncRead + AsyncWrite + Unpin, way: Way) {
+    /// Answers requests until the connection ends, or `identity` is renewed: whom it was shown to,
+    /// and who showed a certificate, have to shake hands anew.
+    async fn converse(
+        mut self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        way: Way,
+        identity: Option<watch::Receiver<ServerIdentity>>,
+    ) {
         let (door, control) = (Arc::clone(&self.door), Arc::clone(&self.control));
         let service = service_fn(move |request: Request<Incoming>| {
             let (door, control) = (Arc::clone(&door), Arc::clone(&control));
@@ -199,6 +208,7 @@ impl Visit {
             ended = &mut connection => Ok(ended),
             _ = self.stopping.changed() => Err(FAREWELL),
             () = sleep(AGE_MAX) => Err(LAST_ANSWER),
+            () = renewed(identity) => Err(LAST_ANSWER),
         };
         let ended = match ended {
             Ok(ended) => ended,
@@ -219,5 +229,15 @@ impl Visit {
     async fn stopped_for(&mut self, time: Duration) {
         let _closed = self.stopping.changed().await;
         sleep(time).await;
+    }
+}
+
+/// Returns once `identity` is another one; never, where there is none.
+async fn renewed(identity: Option<watch::Receiver<ServerIdentity>>) {
+    let Some(mut identity) = identity else {
+        return pending().await;
+    };
+    if identity.changed().await.is_err() {
+        pending().await
     }
 }

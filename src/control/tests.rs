@@ -16,7 +16,7 @@ use crate::config::{Hosts, ServerTls};
 use crate::connector::{ClientCertificate, Http2};
 use crate::secret::Secret;
 use crate::tls::client::{ClientTls, TrustAnchors};
-use crate::tls::server::{Protocols, ServerIdentity};
+use crate::tls::server::{Protocols, Renewable, ServerIdentity};
 
 struct Stage {
     address: SocketAddr,
@@ -338,9 +338,12 @@ async fn over_tls_health_is_told_to_those_who_trust_the_certificate() {
         certificate_pem: made.cert.pem(),
         private_key_pem: Secret::new(made.signing_key.serialize_pem()),
         client_ca_pem: None,
+        client_crl_pem: None,
     };
     let stage = Stage::with(Door {
-        tls: Some(ServerIdentity::new(&tls, Protocols::Http11).unwrap()),
+        tls: Some(Renewable::new(
+            ServerIdentity::new(&tls, Protocols::Http11).unwrap(),
+        )),
         hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
     });
     let anchors = TrustAnchors::system_and([tls.certificate_pem.as_str()]).unwrap();
@@ -369,9 +372,12 @@ async fn a_door_that_asks_for_certificates_tells_nothing_to_those_who_show_none(
         certificate_pem: certificate_pem.clone(),
         private_key_pem: Secret::new(key_pem.clone()),
         client_ca_pem: Some(certificate_pem.clone()),
+        client_crl_pem: None,
     };
     let stage = Stage::with(Door {
-        tls: Some(ServerIdentity::new(&tls, Protocols::Http11).unwrap()),
+        tls: Some(Renewable::new(
+            ServerIdentity::new(&tls, Protocols::Http11).unwrap(),
+        )),
         hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
     });
     let anchors = TrustAnchors::system_and([certificate_pem.as_str()]).unwrap();

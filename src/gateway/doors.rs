@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use crate::config::Config;
 use crate::control::{self, Control, Door, HostRule};
 use crate::tls::TlsError;
-use crate::tls::server::{Protocols, ServerIdentity};
+use crate::tls::server::{Protocols, Renewable, ServerIdentity};
 
 /// Serves the admin listener and, if there is one, that for scrapers, until something is sent to
 /// what is returned, or it is dropped. It is closed once both have ended.
@@ -43,13 +43,17 @@ async fn show(
     drop(stopped);
 }
 
+/// The admin listener's identity, if it has one.
+pub(super) fn admin_identity(config: &Config) -> Result<Option<ServerIdentity>, TlsError> {
+    let tls = config.admin.tls.as_ref();
+    tls.map(|tls| ServerIdentity::new(tls, Protocols::Http11))
+        .transpose()
+}
+
 /// The door of the admin listener.
 pub(super) fn admin_door(config: &Config) -> Result<Door, TlsError> {
-    let tls = config.admin.tls.as_ref();
     Ok(Door {
-        tls: tls
-            .map(|tls| ServerIdentity::new(tls, Protocols::Http11))
-            .transpose()?,
+        tls: admin_identity(config)?.map(Renewable::new),
         hosts: HostRule::Ours(config.admin.hosts.clone()),
     })
 }

@@ -5,15 +5,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{fmt, io};
 
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{HandshakeKind, RootCertStore, ServerConfig};
 use rustls_pki_types::{CertificateDer, UnixTime};
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::client::{certificates, private_key};
+use super::revocation::revocation_lists;
 use super::{ALPN_H2, ALPN_HTTP11, TlsError, provider};
 use crate::config::ServerTls;
 
@@ -113,6 +115,28 @@ impl ServerIdentity {
     }
 }
 
+/// An identity that may be renewed while its listener is served. Cheap to clone; all clones are
+/// renewed together.
+#[derive(Clone, Debug)]
+pub struct Renewable(Arc<watch::Sender<ServerIdentity>>);
+
+impl Renewable {
+    /// Begins with `identity`.
+    pub fn new(identity: ServerIdentity) -> Self {
+        Self(Arc::new(watch::Sender::new(identity)))
+    }
+
+    /// Shakes hands under `identity` from now on, and tells everybody who follows.
+    pub fn renew(&self, identity: ServerIdentity) {
+        self.0.send_replace(identity);
+    }
+
+    /// What it is, and what it will be. It never closes while this is there.
+    pub fn follow(&self) -> watch::Receiver<ServerIdentity> {
+        self.0.subscribe()
+    }
+}
+
 impl fmt::Debug for ServerIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ServerIdentity")
@@ -187,22 +211,6 @@ pub fn server_config(tls: &ServerTls, protocols: Protocols) -> Result<Arc<Server
     config_with(tls, protocols, client_verifier(tls)?)
 }
 
-/// What verifies clients' certificates, where they are asked for.
-fn client_verifier(tls: &ServerTls) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
-    let Some(pem) = &tls.client_ca_pem else {
-        return Ok(None);
-    };
-    let mut roots = RootCertStore::empty();
-    for certificate in certificates(pem)? {
-        roots.add(certificate).map_err(TlsError::Anchor)?;
-    }
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
-        .allow_unauthenticated()
-        .build()
-        .map_err(TlsError::ClientCa)?;
-    Ok(Some(verifier))
-}
-
 fn config_with(
     tls: &ServerTls,
     protocols: Protocols,
@@ -220,9 +228,39 @@ fn config_with(
     let mut config = builder
         .with_single_cert(chain, key)
         .map_err(TlsError::KeyPair)?;
+    if tls.client_crl_pem.is_some() {
+        // Whoever resumes a session is not looked up in the lists.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = match protocols {
         Protocols::Http2AndHttp11 => vec![ALPN_H2.to_vec(), ALPN_HTTP11.to_vec()],
         Protocols::Http11 => vec![ALPN_HTTP11.to_vec()],
     };
     Ok(Arc::new(config))
+}
+
+/// Who judges the certificates of clients, if anybody asks for them.
+fn client_verifier(tls: &ServerTls) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let Some(pem) = &tls.client_ca_pem else {
+        return Ok(None);
+    };
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(pem)? {
+        roots.add(certificate).map_err(TlsError::Anchor)?;
+    }
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider())
+        .allow_unauthenticated();
+    if let Some(lists) = &tls.client_crl_pem {
+        builder = builder
+            .with_crls(revocation_lists(lists)?)
+            .allow_unknown_revocation_status()
+            .enforce_revocation_expiration();
+    }
+    builder.build().map(Some).map_err(|error| {
+        match matches!(error, VerifierBuilderError::InvalidCrl(_)) {
+            true => TlsError::RevocationList(error),
+            false => TlsError::ClientCa(error),
+        }
+    })
 }

@@ -106,6 +106,7 @@ fn a_listener_takes_what_was_made() {
         certificate_pem: server.certificate_pem,
         private_key_pem: server.private_key_pem,
         client_ca_pem: Some(read(out.path(), "ca.pem")),
+        client_crl_pem: None,
     };
     server_config(&tls, Protocols::Http2AndHttp11).unwrap();
     check_pair(&pair(out.path(), "client")).unwrap();

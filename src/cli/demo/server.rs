@@ -62,6 +62,7 @@ pub(super) fn start(
         certificate_pem: pki.server.certificate_pem.clone(),
         private_key_pem: pki.server.private_key_pem.clone(),
         client_ca_pem: Some(pki.ca_pem.clone()),
+        client_crl_pem: None,
     };
     let acceptor = TlsAcceptor::from(server_config(&tls, Protocols::Http11)?);
     let listener = std::net::TcpListener::bind((at, 0))

@@ -112,6 +112,7 @@ impl Server {
             certificate_pem: identity.certificate_pem,
             private_key_pem: identity.private_key_pem,
             client_ca_pem,
+            client_crl_pem: None,
         };
         let config = server_config(&tls, Protocols::Http2AndHttp11).expect("a good identity");
         let acceptor = TlsAcceptor::from(config);

@@ -63,3 +63,8 @@ pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T 
         Err(_) => panic!("waited {PATIENCE:?} for {what}"),
     }
 }
+
+/// Asks until `is` says so.
+pub(crate) async fn until(what: &str, is: impl AsyncFn() -> bool) {
+    within(what, async { while !is().await {} }).await;
+}

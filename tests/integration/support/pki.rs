@@ -6,8 +6,10 @@ use aws_lc_rs::digest;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
-    KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RsaKeySize, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
+    ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
+    NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
+    date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +34,7 @@ pub(crate) struct Leaf {
     key: Key,
     validity: Validity,
     purpose: ExtendedKeyUsagePurpose,
+    number: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -50,15 +53,8 @@ enum Validity {
 impl Ca {
     /// A root with an EC key.
     pub(crate) fn new(common_name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.distinguished_name = rcgen::DistinguishedName::new();
-        params
-            .distinguished_name
-            .push(DnType::CommonName, common_name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let key = Key::EcP256.generate();
-        Self(CertifiedIssuer::self_signed(params, key).unwrap())
+        Self(CertifiedIssuer::self_signed(ca_params(common_name), key).unwrap())
     }
 
     /// The root, PEM, as a trust bundle or a `client_ca`.
@@ -69,6 +65,47 @@ impl Ca {
     /// The root, DER.
     pub(crate) fn der(&self) -> CertificateDer<'static> {
         self.0.der().clone()
+    }
+
+    /// A CA below this one. Where `within` says so, it may speak for names there alone.
+    pub(crate) fn below(&self, common_name: &str, number: u64, within: Option<&str>) -> Self {
+        let mut params = ca_params(common_name);
+        params.serial_number = Some(number.into());
+        params.name_constraints = within.map(|name| NameConstraints {
+            permitted_subtrees: vec![GeneralSubtree::DnsName(name.to_owned())],
+            excluded_subtrees: Vec::new(),
+        });
+        let key = Key::EcP256.generate();
+        Self(CertifiedIssuer::signed_by(params, key, &self.0).unwrap())
+    }
+
+    /// A list, PEM, of the certificates by their numbers that this CA has revoked: one that holds
+    /// today.
+    pub(crate) fn revokes(&self, numbers: &[u64]) -> String {
+        self.list(numbers, (2020, 2049))
+    }
+
+    /// The same, overdue for years.
+    pub(crate) fn revoked_once(&self, numbers: &[u64]) -> String {
+        self.list(numbers, (2001, 2002))
+    }
+
+    fn list(&self, numbers: &[u64], (since, until): (i32, i32)) -> String {
+        let revoked = |number: &u64| RevokedCertParams {
+            serial_number: (*number).into(),
+            revocation_time: date_time_ymd(2001, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(since, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: numbers.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.0).unwrap().pem().unwrap()
     }
 
     /// A server's identity for `localhost`, both loopback addresses and `names`.
@@ -88,6 +125,7 @@ impl Ca {
         let localhost = Leaf::server(&["localhost", "127.0.0.1"]);
         let named = |name: &str| self.issue(&Leaf::server(&[name]));
         let common_name = localhost.clone().common_name_only("localhost");
+        let elsewhere = self.below("elsewhere", 2, Some("elsewhere.example"));
         vec![
             ("expired", self.issue(&localhost.clone().expired())),
             (
@@ -105,7 +143,27 @@ impl Ca {
                 "signed by another CA of the stage's name",
                 Self::new("stage").issue(&localhost),
             ),
+            (
+                "outside what its CA may speak for",
+                elsewhere
+                    .issue(&Leaf::server(&["localhost"]))
+                    .behind(&elsewhere),
+            ),
+            ("signed by a server", self.forged(&localhost)),
         ]
+    }
+
+    /// Says `leaf`, signed by a server whose own certificate is good.
+    fn forged(&self, leaf: &Leaf) -> Identity {
+        let (key, params) = (leaf.key.generate(), leaf.params());
+        let server = params.signed_by(&key, &self.0).unwrap();
+        let forger = Issuer::new(params, key);
+        let key = leaf.key.generate();
+        let forged = leaf.params().signed_by(&key, &forger).unwrap();
+        Identity {
+            certificate_pem: forged.pem() + &server.pem(),
+            key_pem: key.serialize_pem(),
+        }
     }
 
     /// Signs `leaf`.
@@ -128,6 +186,7 @@ impl Leaf {
             key: Key::EcP256,
             validity: Validity::Now,
             purpose: ExtendedKeyUsagePurpose::ServerAuth,
+            number: None,
         }
     }
 
@@ -139,6 +198,7 @@ impl Leaf {
             key: Key::EcP256,
             validity: Validity::Now,
             purpose: ExtendedKeyUsagePurpose::ClientAuth,
+            number: None,
         }
     }
 
@@ -146,6 +206,14 @@ impl Leaf {
     pub(crate) fn rsa(self) -> Self {
         Self {
             key: Key::Rsa2048,
+            ..self
+        }
+    }
+
+    /// The same, with this serial number.
+    pub(crate) fn numbered(self, number: u64) -> Self {
+        Self {
+            number: Some(number),
             ..self
         }
     }
@@ -192,6 +260,7 @@ impl Leaf {
             .distinguished_name
             .push(DnType::CommonName, self.common_name.as_str());
         params.is_ca = IsCa::ExplicitNoCa;
+        params.serial_number = self.number.map(Into::into);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![self.purpose.clone()];
         (params.not_before, params.not_after) = match self.validity {
@@ -201,6 +270,17 @@ impl Leaf {
         };
         params
     }
+}
+
+fn ca_params(common_name: &str) -> CertificateParams {
+    let mut params = CertificateParams::default();
+    params.distinguished_name = rcgen::DistinguishedName::new();
+    params
+        .distinguished_name
+        .push(DnType::CommonName, common_name);
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    params
 }
 
 impl Key {
@@ -218,6 +298,18 @@ impl Identity {
     /// The leaf, DER.
     pub(crate) fn certificate(&self) -> CertificateDer<'static> {
         CertificateDer::from_pem_slice(self.certificate_pem.as_bytes()).unwrap()
+    }
+
+    /// The same, with the certificate of `ca` beside its own.
+    pub(crate) fn behind(mut self, ca: &Ca) -> Self {
+        self.certificate_pem += &ca.pem();
+        self
+    }
+
+    /// The leaf and what stands beside it, DER.
+    pub(crate) fn chain(&self) -> Vec<CertificateDer<'static>> {
+        let chain = CertificateDer::pem_slice_iter(self.certificate_pem.as_bytes());
+        chain.collect::<Result<_, _>>().unwrap()
     }
 
     /// The key, DER.

@@ -1,5 +1,7 @@
 //! rustls configurations for the stand-ins' side of a connection.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls::client::danger::HandshakeSignatureValid;
@@ -7,12 +9,17 @@ use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    ClientConfig, DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig,
-    SignatureScheme,
+    ClientConfig, DigitallySignedStruct, DistinguishedName, HandshakeKind, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 use rustls_pki_types::{CertificateDer, UnixTime};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::pki::{Ca, Identity};
+use super::within;
 
 /// The protocols a stand-in offers by ALPN, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,10 +71,19 @@ pub(crate) fn server(identity: &Identity, ask: &Ask, protocols: Protocols) -> Ar
         }
     };
     let mut config = builder
-        .with_single_cert(vec![identity.certificate()], identity.key())
+        .with_single_cert(identity.chain(), identity.key())
         .unwrap();
     config.alpn_protocols = protocols.alpn();
     Arc::new(config)
+}
+
+/// A version of TLS that a client insists on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Version {
+    /// RFC 5246.
+    Tls12,
+    /// RFC 8446.
+    Tls13,
 }
 
 /// A client's configuration: trusts `ca` alone.
@@ -76,20 +92,84 @@ pub(crate) fn client(
     identity: Option<&Identity>,
     protocols: Protocols,
 ) -> Arc<ClientConfig> {
+    speaking(ca, (identity, protocols), rustls::DEFAULT_VERSIONS)
+}
+
+/// The same, speaking `version` alone.
+pub(crate) fn client_of(
+    ca: &Ca,
+    shown: (Option<&Identity>, Protocols),
+    version: Version,
+) -> Arc<ClientConfig> {
+    let version = match version {
+        Version::Tls12 => &rustls::version::TLS12,
+        Version::Tls13 => &rustls::version::TLS13,
+    };
+    speaking(ca, shown, &[version])
+}
+
+fn speaking(
+    ca: &Ca,
+    (identity, protocols): (Option<&Identity>, Protocols),
+    versions: &[&'static SupportedProtocolVersion],
+) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(ca.der()).unwrap();
     let builder = ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots);
     let mut config = match identity {
         None => builder.with_no_client_auth(),
         Some(identity) => builder
-            .with_client_auth_cert(vec![identity.certificate()], identity.key())
+            .with_client_auth_cert(identity.chain(), identity.key())
             .unwrap(),
     };
     config.alpn_protocols = protocols.alpn();
     Arc::new(config)
+}
+
+/// Shakes hands with `localhost` at `address` and has one request answered, so that a session can be
+/// kept (RFC 8446 §4.6.1); says how it was done.
+///
+/// # Errors
+///
+/// Whoever breaks off.
+pub(crate) async fn try_handshake(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> io::Result<HandshakeKind> {
+    let mut stream = connected(address, config).await?;
+    let request = b"GET /livez HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).await?;
+    let mut answer = Vec::new();
+    within("an answer", stream.read_to_end(&mut answer)).await?;
+    Ok(stream.get_ref().1.handshake_kind().unwrap())
+}
+
+/// The same, where nobody breaks off.
+pub(crate) async fn handshake(address: SocketAddr, config: &Arc<ClientConfig>) -> HandshakeKind {
+    try_handshake(address, config).await.unwrap()
+}
+
+/// The certificate that `address` shows in a handshake.
+pub(crate) async fn leaf(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> CertificateDer<'static> {
+    let stream = connected(address, config).await.unwrap();
+    let chain = stream.get_ref().1.peer_certificates().unwrap();
+    chain[0].clone().into_owned()
+}
+
+async fn connected(
+    address: SocketAddr,
+    config: &Arc<ClientConfig>,
+) -> io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(address).await?;
+    let connector = TlsConnector::from(Arc::clone(config));
+    let name = "localhost".try_into().unwrap();
+    within("a handshake", connector.connect(name, tcp)).await
 }
 
 fn provider() -> Arc<CryptoProvider> {
