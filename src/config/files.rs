@@ -21,7 +21,7 @@ use super::pem::{Judges, PEM_START};
 use super::reader::{self, Reader, Section};
 use super::store::MasterKey;
 use super::units::Size;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// The largest secret, certificate, key or bundle that is read.
 pub(super) const FILE_BYTES_MAX: Size = Size::mib(4);
@@ -204,10 +204,11 @@ fn read_text(path: &Path) -> Result<Zeroizing<String>, Problem> {
         source,
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(FILE_BYTES_MAX.0 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    // What a pipe says of its length is nothing, and a wrong length does no harm.
+    let told = Size(file.metadata().map_err(unreadable)?.len());
+    let expected = told.min(FILE_BYTES_MAX).as_usize();
+    let bounded = file.take(FILE_BYTES_MAX.0 + 1);
+    let bytes = secret::read_all(bounded, expected).map_err(unreadable)?;
     if bytes.len() > FILE_BYTES_MAX.as_usize() {
         return Err(Problem::FileLarge {
             path: path.to_path_buf(),

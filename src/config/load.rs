@@ -5,14 +5,13 @@ use std::panic::resume_unwind;
 use std::path::Path;
 use std::thread;
 
-use zeroize::Zeroizing;
-
 use super::document::{Document, Position};
 use super::error::{ConfigError, Faults, Problem};
 use super::files::{Environment, Files};
 use super::reader::{self, Reader};
 use super::units::Size;
 use super::{Config, settings};
+use crate::secret;
 
 /// Reads the configuration file at `path`.
 ///
@@ -44,13 +43,12 @@ fn read(path: &Path) -> Result<Config, ConfigError> {
     };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     // The length that is told may be wrong or none (a pipe), so what is read is bounded too.
-    if file.metadata().map_err(unreadable)?.len() > bytes_max.0 {
+    let told = Size(file.metadata().map_err(unreadable)?.len());
+    if told > bytes_max {
         return Err(too_large());
     }
-    let mut bytes = Zeroizing::new(Vec::new());
-    file.take(bytes_max.0 + 1)
-        .read_to_end(&mut bytes)
-        .map_err(unreadable)?;
+    let expected = told.as_usize();
+    let bytes = secret::read_all(file.take(bytes_max.0 + 1), expected).map_err(unreadable)?;
     if bytes.len() > bytes_max.as_usize() {
         return Err(too_large());
     }

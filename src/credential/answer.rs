@@ -14,6 +14,7 @@ use std::time::Duration;
 use oauth2::{AccessToken, ErrorResponse, RefreshToken, Scope, TokenResponse, TokenType};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
+use zeroize::Zeroize;
 
 use super::error::TokenError;
 use super::token::LIFETIME_MAX;
@@ -101,6 +102,17 @@ impl TokenAnswer {
     /// How long the token lives, where the server said it.
     pub(super) fn lifetime(&self) -> Option<Duration> {
         self.expires_in
+    }
+}
+
+/// Its token goes into the credential; what the parser made of it is overwritten.
+impl Drop for TokenAnswer {
+    fn drop(&mut self) {
+        let empty = AccessToken::new(String::new());
+        std::mem::replace(&mut self.access_token, empty)
+            .into_secret()
+            .zeroize();
+        drop(self.take_refresh_token());
     }
 }
 

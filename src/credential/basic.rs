@@ -7,6 +7,10 @@ use http::header::InvalidHeaderValue;
 use zeroize::Zeroizing;
 
 use crate::connector::{Basic, StaticHeader};
+use crate::secret::wiped_bytes;
+
+/// What stands before the pair (RFC 7617 §2).
+const BASIC: &str = "Basic ";
 
 /// `Authorization` for HTTP Basic, user-id and password in UTF-8 (RFC 7617 §2, §2.1).
 ///
@@ -15,7 +19,12 @@ use crate::connector::{Basic, StaticHeader};
 /// None in practice: base64 is always a legal field value.
 pub(super) fn authorization(basic: &Basic) -> Result<HeaderValue, InvalidHeaderValue> {
     let pair = Zeroizing::new(format!("{}:{}", basic.username, basic.password.expose()));
-    let written = Zeroizing::new(format!("Basic {}", STANDARD.encode(pair.as_bytes())));
+    // With room for all of it, growing leaves no copy behind.
+    let mut written = Zeroizing::new(String::with_capacity(
+        BASIC.len() + pair.len().div_ceil(3) * 4,
+    ));
+    written.push_str(BASIC);
+    STANDARD.encode_string(pair.as_bytes(), &mut written);
     sensitive(written.as_bytes())
 }
 
@@ -30,7 +39,8 @@ pub(super) fn fixed(header: &StaticHeader) -> Result<HeaderValue, InvalidHeaderV
 
 /// A field value that no log shows.
 pub(super) fn sensitive(value: &[u8]) -> Result<HeaderValue, InvalidHeaderValue> {
-    let mut value = HeaderValue::from_bytes(value)?;
+    let wiped = wiped_bytes(Zeroizing::new(value.to_vec()));
+    let mut value = HeaderValue::from_maybe_shared(wiped)?;
     value.set_sensitive(true);
     Ok(value)
 }

@@ -16,6 +16,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::task::JoinSet;
+use zeroize::Zeroizing;
 
 use super::answer::check_shape;
 use super::basic;
@@ -27,6 +28,7 @@ use crate::config::Tokens;
 use crate::connector::{HttpsUrl, OAuth2, StaticHeader};
 use crate::dial::{AddressPolicy, Dialer, Stream};
 use crate::retry_after;
+use crate::secret::wiped_bytes;
 use crate::tls::client::ClientTls;
 
 /// The longest wait a token endpoint may ask for.
@@ -145,7 +147,8 @@ impl Line<'_> {
         for field @ StaticHeader { name, .. } in &self.oauth2.token_headers {
             fields.insert(name.clone(), basic::fixed(field).map_err(unwritable)?);
         }
-        Ok(Request::from_parts(parts, Full::new(Bytes::from(body))))
+        let body = wiped_bytes(Zeroizing::new(body));
+        Ok(Request::from_parts(parts, Full::new(body)))
     }
 }
 

@@ -130,7 +130,7 @@ fn base64(secret: &[u8]) -> impl Iterator<Item = Form> {
         Zeroizing::new(alone.trim_end_matches('=').to_owned())
     });
     within_base64(secret).chain(ending).flat_map(|standard| {
-        let url_safe = standard.replace('+', "-").replace('/', "_");
+        let url_safe = Zeroizing::new(standard.replace('+', "-")).replace('/', "_");
         [
             Zeroizing::new(standard.as_bytes().to_vec()),
             Zeroizing::new(url_safe.into_bytes()),
@@ -142,23 +142,30 @@ fn base64(secret: &[u8]) -> impl Iterator<Item = Form> {
 fn percent(secret: &[u8]) -> Vec<Form> {
     let mut forms: Vec<Zeroizing<String>> = PERCENT_SETS
         .iter()
-        .map(|set| percent_encode(secret, set).to_string().into())
+        .map(|set| percent_encode(secret, set))
+        .map(|encoded| joined(3 * secret.len(), encoded))
         .collect();
-    let form: String = form_urlencoded::byte_serialize(secret).collect();
-    forms.push(form.into());
-    forms.push(
-        secret
-            .iter()
-            .map(|byte| format!("%{byte:02X}"))
-            .collect::<String>()
-            .into(),
-    );
+    forms.push(joined(
+        3 * secret.len(),
+        form_urlencoded::byte_serialize(secret),
+    ));
+    forms.push(joined(
+        3 * secret.len(),
+        secret.iter().map(|byte| format!("%{byte:02X}")),
+    ));
     let lower = |form: &Zeroizing<String>| Zeroizing::new(lower_digits(form.as_bytes()));
     let lowered: Vec<Form> = forms.iter().map(lower).collect();
     let upper = forms
         .iter()
         .map(|form| Zeroizing::new(form.as_bytes().to_vec()));
     upper.chain(lowered).collect()
+}
+
+/// All of `pieces` in a text of at most `bytes_max`: growing would leave a copy behind.
+fn joined(bytes_max: usize, pieces: impl Iterator<Item = impl AsRef<str>>) -> Zeroizing<String> {
+    let mut text = Zeroizing::new(String::with_capacity(bytes_max));
+    pieces.for_each(|piece| text.push_str(piece.as_ref()));
+    text
 }
 
 /// The same with the two digits behind each `%` in lower case.
@@ -174,7 +181,8 @@ fn lower_digits(encoded: &[u8]) -> Vec<u8> {
 }
 
 fn json(text: &str, style: &JsonStyle) -> Form {
-    let mut written = Zeroizing::new(String::with_capacity(text.len()));
+    // No character takes more than its bytes do as `\u0000`.
+    let mut written = Zeroizing::new(String::with_capacity(6 * text.len()));
     for c in text.chars() {
         let beyond = !c.is_ascii() && style.beyond_ascii == BeyondAscii::Escaped;
         if beyond || style.by_number.contains(c) {
@@ -195,7 +203,7 @@ fn json(text: &str, style: &JsonStyle) -> Form {
 }
 
 fn html(text: &str) -> Form {
-    let mut written = Zeroizing::new(String::with_capacity(text.len()));
+    let mut written = Zeroizing::new(String::with_capacity("&quot;".len() * text.len()));
     for c in text.chars() {
         match c {
             '&' => written.push_str("&amp;"),

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 
 use super::problem::{FieldError, Problem};
 use super::reason::Reason;
+use crate::secret;
 
 /// A request's body, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
@@ -69,7 +70,9 @@ async fn read(request: Request, media_type: &'static str) -> Result<Value, Probl
         }
         Err(_) => return Err(Problem::of(Reason::BadRequest).detail("The body broke off.")),
     };
-    parse(&bytes)
+    let parsed = parse(&bytes);
+    secret::wipe(bytes);
+    parsed
 }
 
 /// Whether the fields say that the body is `media_type`. A parameter but `charset=utf-8` is another

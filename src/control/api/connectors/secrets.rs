@@ -70,7 +70,15 @@ async fn stage(
 fn staged(body: Value) -> Result<Secrets, Problem> {
     let mut fields = Fields::of(body)?;
     let form = "an object of secrets by the JSON pointers of their places";
-    let given = fields.required("secrets", form, |value| value.as_object().cloned());
+    // Taken out, not copied: each is taken over as a secret.
+    let given = match fields.value("secrets") {
+        Some(Value::Object(given)) => Some(given),
+        given @ (None | Some(_)) => {
+            let problem = given.map_or("is required: ", |_| "must be ");
+            fields.fault("secrets", format!("{problem}{form}"));
+            None
+        }
+    };
     let mut secrets = Secrets::new();
     for (place, value) in given.unwrap_or_default() {
         match value {
