@@ -14,6 +14,7 @@
 //! |---|---|
 //! | [`connector`] | the nouns: what a connector is, without any I/O |
 //! | [`secret`] · [`clock`] | text that must not get out; the only place that asks for the time |
+//! | [`harmless`] | text from outside, made harmless for whoever reads it |
 //! | [`retry_after`] | how long another host asks us to wait |
 //! | [`config`] | what an operator writes, checked and turned into those nouns |
 //! | [`tls`] · [`dial`] | certificates and trust; the one way out to another host |
@@ -78,6 +79,7 @@
 // In reading order.
 pub mod connector;
 pub mod secret;
+pub mod harmless;
 pub mod clock;
 pub mod retry_after;
 pub mod config;

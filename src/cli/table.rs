@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::harmless::shown;
+
 /// A table of texts.
 pub(super) struct Table<const COLUMNS: usize> {
     rows: Vec<[String; COLUMNS]>,
@@ -15,15 +17,10 @@ impl<const COLUMNS: usize> Table<COLUMNS> {
         }
     }
 
+    /// Adds a row. Names are written by other people: nothing of them acts on a terminal.
     pub(super) fn row(&mut self, row: [String; COLUMNS]) {
-        self.rows.push(row.map(|text| harmless(&text)));
+        self.rows.push(row.map(|text| shown(&text)));
     }
-}
-
-/// Names are written by other people: nothing of them acts on a terminal.
-pub(super) fn harmless(text: &str) -> String {
-    let replace = |c: char| if c.is_control() { '\u{fffd}' } else { c };
-    text.chars().map(replace).collect()
 }
 
 impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
@@ -53,11 +50,11 @@ mod tests {
     fn columns_stand_below_each_other_and_nothing_moves_the_cursor() {
         let mut table = Table::new(["ID", "NAME"]);
         table.row(["a".to_owned(), "Café\u{1b}[2J".to_owned()]);
-        table.row(["longer".to_owned(), "b\nc".to_owned()]);
+        table.row(["longer".to_owned(), "b\n\u{202e}\u{9b}\u{2028}c".to_owned()]);
 
         assert_eq!(
             table.to_string(),
-            "ID      NAME\na       Café\u{fffd}[2J\nlonger  b\u{fffd}c\n"
+            "ID      NAME\na       Café\u{fffd}[2J\nlonger  b\u{fffd}\u{fffd}\u{fffd}\u{fffd}c\n"
         );
     }
 }

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::clock::rfc3339;
 use crate::config::LogFormat;
+use crate::harmless::is_hostile;
 
 /// The most bytes of one value that are written.
 pub(super) const VALUE_BYTES_MAX: usize = 4096;
@@ -217,15 +218,6 @@ fn is_plain(byte: u8) -> bool {
 /// Looks at every byte whatever it finds, which goes many bytes at a time.
 fn all(text: &str, holds: impl Fn(u8) -> bool) -> bool {
     text.bytes().fold(true, |all, byte| all & holds(byte))
-}
-
-/// What ends lines, steers terminals or turns the direction of what is shown.
-fn is_hostile(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{61C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}'
-        )
 }
 
 /// Appends `text` as it may stand between quotes.

@@ -3,7 +3,8 @@
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::cli::table::{Table, harmless};
+use crate::cli::table::Table;
+use crate::harmless::shown;
 
 /// The sentences of a refusal: its detail, what is wrong with each field, how far a validation
 /// came, and when to try again.
@@ -12,7 +13,7 @@ pub(in crate::cli) fn sentences(
     body: &Value,
     retry_after: Option<u64>,
 ) -> String {
-    let text = |name: &str| body.get(name).and_then(Value::as_str).map(harmless);
+    let text = |name: &str| body.get(name).and_then(Value::as_str).map(shown);
     let reason = text("type").unwrap_or_default();
     let reason = reason.rsplit(':').next().unwrap_or_default();
     let mut told = match (text("detail"), reason) {
@@ -22,7 +23,7 @@ pub(in crate::cli) fn sentences(
     };
     let errors = body.get("errors").and_then(Value::as_array);
     for error in errors.into_iter().flatten() {
-        let part = |name: &str| error.get(name).and_then(Value::as_str).map(harmless);
+        let part = |name: &str| error.get(name).and_then(Value::as_str).map(shown);
         let field = part("field").filter(|field| !field.is_empty());
         let field = field.unwrap_or_else(|| "the whole".to_owned());
         told += &format!("\n  {field}: {}", part("detail").unwrap_or_default());

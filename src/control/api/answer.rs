@@ -9,10 +9,11 @@ use serde::Serialize;
 use super::etag::etag;
 use super::problem::Problem;
 use super::reason::Reason;
+use crate::harmless;
 
 /// 200 with `body` as JSON.
 pub(super) fn json(body: &impl Serialize) -> Response {
-    let Ok(text) = serde_json::to_vec(body) else {
+    let Ok(text) = harmless::to_json(body) else {
         // Only a map whose keys are no texts cannot be written, and there is none.
         return Problem::of(Reason::Internal).render("");
     };

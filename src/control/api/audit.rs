@@ -22,6 +22,7 @@ use crate::clock::rfc3339;
 use crate::connector::Organization;
 use crate::control::access::{Actor, Denied};
 use crate::control::store::{self, AuditEntry, AuditFilter, AuditOutcome};
+use crate::harmless;
 
 /// Its routes, under `/api/v1`.
 pub(super) fn routes() -> OpenApiRouter<Shared> {
@@ -231,7 +232,7 @@ impl Reading {
         let mut text = Vec::new();
         for entry in entries {
             // Texts, numbers and JSON; there is nothing in them that could fail to be written.
-            text.extend(serde_json::to_vec(&View::from(entry)).unwrap_or_default());
+            text.extend(harmless::to_json(&View::from(entry)).unwrap_or_default());
             text.push(b'\n');
         }
         let text = text.into();

@@ -19,6 +19,7 @@ use super::reason::Reason;
 use crate::control::access::Unauthenticated;
 use crate::control::registry::Refused;
 use crate::control::store::StoreError;
+use crate::harmless;
 use crate::logging::with_sources;
 
 /// What is wrong with one field of a request's body, query or head.
@@ -127,7 +128,7 @@ impl Problem {
             legs: self.0.legs.as_ref(),
         };
         // Texts and numbers; there is nothing in them that could fail to be written.
-        let body = serde_json::to_vec(&document).unwrap_or_default();
+        let body = harmless::to_json(&document).unwrap_or_default();
         let mut answer = crate::control::problem::answer(status, "application/problem+json", body)
             .map(Body::new);
         let fields = answer.headers_mut();
