@@ -37,6 +37,7 @@ fn claim_refused(what: &str, answered: &Answered, reason: &str, error: &str) {
 
 #[tokio::test]
 async fn an_origin_with_a_bad_certificate_receives_nothing() {
+    // protocol.md, line 50.
     // protocol.md, last section, and row 44; RFC 9525 §6.3 (a common name is no name).
     let stage = Stage::new();
     for (what, identity) in stage.ca.bad_servers() {

@@ -159,3 +159,60 @@ async fn a_token_that_was_revoked_ends_what_the_command_can_do() {
     assert_eq!(refused.status.code(), Some(1));
     assert!(refused.stderr.contains("(unauthenticated)"), "{refused:?}");
 }
+
+#[tokio::test]
+async fn no_name_forges_a_line_or_acts_on_a_terminal() {
+    // protocol.md, row 50 (CVE-2024-45808, RUSTSEC-2025-0055).
+    let room = Room::open().await;
+    let acts = |c: char| {
+        c != '\n'
+            && (c.is_control() || "\u{61c}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}".contains(c))
+    };
+    let document = |id: &str, name: &str| {
+        let written = serde_json::json!({
+            "id": id, "name": name, "enabled": false, "auth": "none",
+            "resource_domain": "https://orders.example",
+        });
+        // YAML takes no such character as it is.
+        let escaped = |c: char| match c.is_ascii() {
+            true => c.to_string(),
+            false => format!("\\u{:04x}", u32::from(c)),
+        };
+        written.to_string().chars().map(escaped).collect::<String>()
+    };
+    // What ends lines and steers terminals is refused; what turns directions is a part of names.
+    for (name, code) in [
+        ("a\n{\"id\":1}", 1),
+        ("\u{1b}[2J", 1),
+        ("\u{85}\u{9b}31m", 1),
+        ("\u{61c}\u{2028}\u{2029}\u{202e}\u{2066}\u{feff}\"", 0),
+    ] {
+        let file = room.write("c.yaml", &document("orders", name));
+        let ended = room.run(&["connector", "create", "--file", &file]).await;
+
+        assert_eq!(ended.status.code(), Some(code), "{name:?}: {ended:?}");
+        let said = ended.stdout + &ended.stderr;
+        assert!(!said.contains(acts), "{name:?}: {said:?}");
+    }
+
+    let mut said = String::new();
+    for command in [
+        &["connector", "list"][..],
+        &["connector", "list", "--output", "json"],
+        &["connector", "list", "--output", "yaml"],
+        &["connector", "show", "orders"],
+        &["connector", "show", "orders", "--output", "json"],
+    ] {
+        said += &room.good(command).await;
+    }
+    let log = room.good(&["audit", "export"]).await;
+
+    assert!(said.contains("orders"));
+    assert!(!said.contains(acts), "{said:?}");
+    assert!(!log.contains(acts), "{log:?}");
+    for line in log.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(entry["id"].is_u64(), "{line}");
+    }
+    assert!(room.gateway.stderr.text().chars().all(|c| !acts(c)));
+}

@@ -142,6 +142,7 @@ async fn without_the_certificate_that_it_demands_an_origin_is_not_reached() {
 
 #[tokio::test]
 async fn client_secret_basic_form_encodes_both_halves_and_sends_the_secret_once() {
+    // protocol.md, line 37.
     // RFC 6749 §2.3, §2.3.1; protocol.md 38, 39.
     let stage = Stage::new();
     let rest = format!(
@@ -175,7 +176,7 @@ async fn client_secret_basic_form_encodes_both_halves_and_sends_the_secret_once(
 
 #[tokio::test]
 async fn client_secret_post_sends_the_secret_in_the_body_alone() {
-    // RFC 6749 §2.3, §2.3.1.
+    // RFC 6749 §2.3, §2.3.1; protocol.md, line 38.
     let stage = Stage::new();
     let rest = format!(
         "client_id: id, client_secret: {}, client_authentication: client_secret_post",
@@ -199,7 +200,7 @@ async fn client_secret_post_sends_the_secret_in_the_body_alone() {
 
 #[tokio::test]
 async fn a_certificate_proves_the_client_to_the_token_endpoint_and_to_nobody_else() {
-    // RFC 8705 §2: "the client MUST include the client_id parameter".
+    // RFC 8705 §2: "the client MUST include the client_id parameter"; protocol.md, line 56.
     for (method, identity) in [
         ("tls_client_auth", Stage::new().ca.client("client")),
         (
@@ -247,6 +248,7 @@ async fn a_bound_token_travels_over_a_connection_with_its_certificate() {
 
 #[tokio::test]
 async fn parameters_and_fields_of_the_token_request_go_there_and_nowhere_else() {
+    // protocol.md, line 47.
     let stage = Stage::new();
     let rest = "client_id: id, client_secret: client-secret, \
         token_parameters: { audience: \"https://api.example/?a=b&c\", resource: r-1 }, \

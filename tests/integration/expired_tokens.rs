@@ -22,6 +22,7 @@ const BY_BODY: &str = "expired_on: { statuses: [], pointer: /errcode, equals: \"
 
 #[tokio::test]
 async fn a_rejected_token_is_replaced_and_the_request_repeated() {
+    // protocol.md, line 49.
     for protocols in BOTH {
         let room = Expiring::plain(protocols).await;
 
@@ -48,7 +49,7 @@ async fn a_rejected_token_is_replaced_and_the_request_repeated() {
 
 #[tokio::test]
 async fn a_post_is_repeated_too_for_the_origin_has_done_nothing_with_it() {
-    // RFC 6750 §3.1.
+    // RFC 6750 §3.1; protocol.md, line 49.
     for protocols in BOTH {
         let room = Expiring::plain(protocols).await;
 
@@ -156,6 +157,7 @@ async fn without_another_token_the_flow_gets_the_answer_of_the_origin() {
 
 #[tokio::test]
 async fn other_refusals_of_the_origin_say_nothing_of_the_token() {
+    // protocol.md, line 49.
     // RFC 6750 §3.1: `insufficient_scope` is 403, which no other token of ours would change.
     for status in [400, 403, 407, 500] {
         let room = Expiring::rejecting(Protocols::Http1, "", move || {

@@ -64,6 +64,7 @@ async fn a_plain_request_arrives_as_these_bytes_and_no_others() {
 
 #[tokio::test]
 async fn what_a_flow_says_of_itself_or_of_credentials_never_travels() {
+    // protocol.md, line 52, row 51.
     // RFC 9700 §4.13; protocol.md, row 58.
     const OWN: &[(&str, &str)] = &[
         ("authorization", "Bearer flow"),

@@ -114,6 +114,7 @@ async fn secrets_that_the_server_does_not_know_obtain_nothing() {
 
 #[tokio::test]
 async fn secrets_obtain_tokens_by_basic_and_in_the_body() {
+    // protocol.md, line 39.
     let room = Room::new().await;
     let clients = ["client_secret_basic", "client_secret_post"];
     let all = clients.map(|client| {
@@ -138,6 +139,7 @@ async fn secrets_obtain_tokens_by_basic_and_in_the_body() {
 
 #[tokio::test]
 async fn assertions_obtain_tokens_under_every_algorithm() {
+    // protocol.md, line 54.
     // RFC 7523 §2.2, RFC 10070: the audience is the issuer; some servers still want their URL.
     let room = Room::new().await;
     let rsa = pair(&room.stage, "rsa", &room.oidc.assertion_client);

@@ -14,6 +14,7 @@ const NEW: &str = "Bearer token-2";
 
 #[tokio::test]
 async fn a_body_over_the_bound_is_not_repeated_and_the_next_request_has_a_new_token() {
+    // protocol.md, line 49.
     for protocols in BOTH {
         let room = Expiring::rejecting(protocols, "replay_body_bytes_max: 1KiB", || {
             Answer::status(401).body("rejected")

@@ -87,6 +87,7 @@ async fn administrator(room: &StoreRoom) -> String {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_change_over_the_api_acts_on_all_three_replicas() {
+    // protocol.md, row 56.
     // Nobody asks for changes in time: PostgreSQL has to tell of them.
     let scene = Scene::new("timeout: 10s, poll: 1m").await;
     let bearer = format!("Bearer {}", administrator(&scene.room).await);

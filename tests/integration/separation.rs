@@ -188,12 +188,12 @@ async fn two_tokens_of_one_token_endpoint_never_meet_over_http2() {
 }
 
 #[tokio::test]
-async fn each_of_thirty_connectors_carries_its_own_canary_and_no_other() {
+async fn each_of_a_hundred_connectors_carries_its_own_canary_and_no_other() {
     // protocol.md row 66.
     let stage = Stage::new();
     let origin = origin(&stage, Protocols::Both).await;
     let authority = naming_authority(&stage).await;
-    let ids: Vec<String> = (0..30).map(|n| format!("c{n:02}")).collect();
+    let ids: Vec<String> = (0..100).map(|n| format!("c{n:02}")).collect();
     let all: Vec<String> = ids
         .iter()
         .enumerate()
@@ -214,11 +214,11 @@ async fn each_of_thirty_connectors_carries_its_own_canary_and_no_other() {
         .collect();
     let gateway = Running::start(&stage, &connectors(&all)).await;
 
-    interleave(&gateway, &ids, 3_000).await;
+    interleave(&gateway, &ids, 5_000).await;
 
     let requests = origin.requests();
-    assert_eq!(requests.len(), 3_000);
-    assert_eq!(authority.count(), 10);
+    assert_eq!(requests.len(), 5_000);
+    assert_eq!(authority.count(), 33);
     for request in &requests {
         let shown = carried(request);
         let canaries: Vec<_> = ids

@@ -15,6 +15,7 @@ fn reload(room: &TokenRoom, stage: &Stage, own: &str) {
 
 #[tokio::test]
 async fn an_edited_connector_never_uses_its_old_token() {
+    // protocol.md, row 56.
     let edits = [
         ("client-secret", "other-secret"),
         ("client_id: client", "client_id: other"),

@@ -146,6 +146,7 @@ fn refusals() -> Vec<(&'static str, Answer)> {
 
 #[tokio::test]
 async fn what_is_no_token_answer_is_no_credential_and_reaches_no_origin() {
+    // protocol.md, lines 42 and 48, rows 48 and 49.
     let stage = Stage::new();
     let room = TokenRoom::new(&stage, with_secret).await;
     let answers = unbelievable().into_iter().chain(bombs()).chain(refusals());
@@ -232,12 +233,13 @@ async fn an_endless_answer_is_cut_off() {
         .await;
     let chunk = [b'a'; 16 * 1024];
     let mut written = 0;
-    // The writer sees the other side go: nobody reads a gigabyte.
+    // The writer sees the other side go. What was written until then stood in the buffers of both
+    // sides' sockets but for 64 KiB: nobody reads a gigabyte, nor keeps it.
     while written < 1 << 30 && wire.try_write(chunk).await.is_ok() {
         written += chunk.len();
     }
 
-    assert!(written < 1 << 30, "all of it was read");
+    assert!(written < 1 << 24, "{written} bytes were read");
     claim_no_credential("an endless answer", &flow.await.unwrap());
     assert_eq!(origin.tally().accepted, 0);
     gateway.drain().await;

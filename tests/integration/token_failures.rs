@@ -137,6 +137,7 @@ async fn a_malformed_answer_once_is_overcome_without_a_flow() {
 
 #[tokio::test]
 async fn a_permanent_failure_is_not_hammered_at() {
+    // protocol.md, line 46.
     for code in ["invalid_client", "invalid_scope", "unauthorized_client"] {
         let stage = Stage::new();
         let room = TokenRoom::new(&stage, with_secret).await;
@@ -153,7 +154,7 @@ async fn a_permanent_failure_is_not_hammered_at() {
 
 #[tokio::test]
 async fn the_wait_that_a_busy_server_asks_for_is_kept_and_told() {
-    // RFC 6585 §4, RFC 9110 §10.2.3.
+    // RFC 6585 §4, RFC 9110 §10.2.3; protocol.md, line 46.
     let stage = Stage::new();
     let room = TokenRoom::new(&stage, with_secret).await;
     room.authority.answer_with(|n, _| match n {
@@ -176,6 +177,7 @@ async fn the_wait_that_a_busy_server_asks_for_is_kept_and_told() {
 
 #[tokio::test]
 async fn no_minute_of_an_outage_under_load_holds_more_than_thirty_token_requests() {
+    // protocol.md, line 46.
     let stage = Stage::new();
     let room = TokenRoom::new(&stage, with_secret).await;
     room.authority.answer_with(|_, _| Answer::status(500));

@@ -146,6 +146,7 @@ fn each_grant_has_its_own_keys() {
 
 #[test]
 fn the_password_grant_is_warned_of() {
+    // protocol.md, line 45.
     let config = read(&oauth2(
         "grant: password, username: a, password: { env: SET }, client_authentication: none",
     ))
@@ -224,6 +225,7 @@ fn a_certificate_can_be_shown_only_where_there_is_one() {
 
 #[test]
 fn parameters_of_the_gateways_own_may_not_be_given_twice() {
+    // protocol.md, line 40.
     for name in [
         "grant_type",
         "client_id",
@@ -285,6 +287,7 @@ fn assertion_in(dir: &Path, key: &str, assertion: &str) -> Result<Config, String
 
 #[test]
 fn an_assertions_algorithm_fits_its_key() {
+    // protocol.md, line 55.
     let dir = tempfile::tempdir().unwrap();
     write_pair(dir.path(), "rsa", &rcgen::PKCS_RSA_SHA256);
     write_pair(dir.path(), "p256", &rcgen::PKCS_ECDSA_P256_SHA256);
@@ -301,6 +304,13 @@ fn an_assertions_algorithm_fits_its_key() {
         let said = read(key, algorithm).map(drop).unwrap_err();
         assert_faults(&said, &[("oauth2.assertion.algorithm", algorithm)]);
     }
+    for algorithm in ["none", "HS256", "rs256", "EdDSA", "RS1"] {
+        let said = read("rsa", algorithm).map(drop).unwrap_err();
+        assert_faults(
+            &said,
+            &[("oauth2.assertion.algorithm", "RS256, PS256, ES256")],
+        );
+    }
     for (key, algorithm) in [("rsa", "RS256"), ("rsa", "PS256"), ("p256", "ES256")] {
         assert!(read(key, algorithm).is_ok(), "{key} {algorithm}");
     }
@@ -308,6 +318,7 @@ fn an_assertions_algorithm_fits_its_key() {
 
 #[test]
 fn an_assertion_is_short_lived_and_has_defaults() {
+    // protocol.md, line 53.
     let dir = tempfile::tempdir().unwrap();
     write_pair(dir.path(), "rsa", &rcgen::PKCS_RSA_SHA256);
 

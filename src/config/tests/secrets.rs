@@ -106,6 +106,7 @@ fn one_newline_of_a_file_is_dropped_and_no_more() {
 
 #[test]
 fn characters_that_would_change_a_request_are_refused() {
+    // protocol.md, row 59.
     for password in [
         "\"a\\0b\"",
         "\"a\\rb\"",

@@ -54,7 +54,7 @@ async fn a_token_without_a_lifetime_gets_the_default_one() {
 
 #[tokio::test]
 async fn the_token_type_may_be_missing_and_of_any_case() {
-    // RFC 6749 §5.1.
+    // RFC 6749 §5.1; protocol.md, line 41.
     let stage = Stage::new().await;
     for kind in [
         "",
@@ -74,7 +74,7 @@ async fn the_token_type_may_be_missing_and_of_any_case() {
 
 #[tokio::test]
 async fn members_that_are_not_known_are_ignored() {
-    // RFC 6749 §5.1.
+    // RFC 6749 §5.1; protocol.md, line 41.
     let stage = Stage::new().await;
     let body = r#" { "scope": ["a", "b"], "instance_url": "https://x.example", "ext_expires_in": 1,
         "access_token": "t-1", "issued_at": {"a": [[[{}]]]}, "refresh_token": null, "]]]": "\"[[" } "#;
@@ -107,7 +107,7 @@ async fn the_content_type_and_the_framing_do_not_matter() {
 
 #[tokio::test]
 async fn a_refresh_token_in_a_client_credentials_answer_is_ignored() {
-    // RFC 6749 §4.4.3.
+    // RFC 6749 §4.4.3; protocol.md, line 43.
     let stage = Stage::new().await;
     let source = stage.source(&connector("crm", stage.oauth2()));
     let body = r#"{"access_token":"t-1","expires_in":60,"refresh_token":"r-1"}"#;

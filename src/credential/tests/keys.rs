@@ -55,6 +55,7 @@ const EDITS: &[fn(&mut OAuth2)] = &[
 
 #[tokio::test]
 async fn everything_that_decides_a_token_separates_it() {
+    // protocol.md, line 51.
     let stage = Stage::new().await;
     let slot = |edit: &fn(&mut OAuth2), revision| {
         let mut oauth2 = stage.oauth2();

@@ -34,6 +34,7 @@ fn passwords(fleet: &Fleet) -> usize {
 
 #[tokio::test]
 async fn a_refresh_token_is_kept_before_its_access_token_is_used() {
+    // protocol.md, line 44.
     let fleet = Fleet::of(1).await;
     let sources = fleet.sources(&stored(connector("crm", fleet.stage.password()), 1));
     fleet.stage.server.will_answer(pair("a-1", "r-1"));

@@ -20,7 +20,7 @@ fn is_malformed(error: &TokenError) -> bool {
 
 #[tokio::test]
 async fn a_foreign_token_type_is_refused() {
-    // RFC 6749 §7.1.
+    // RFC 6749 §7.1; protocol.md, line 42.
     let stage = Stage::new().await;
     for foreign in [r#""DPoP""#, r#""mac""#, r#""N_A""#, r#""""#, r#""bearer ""#] {
         let refused = stage.answered(with_type(foreign)).await;
@@ -34,7 +34,7 @@ async fn a_foreign_token_type_is_refused() {
 
 #[tokio::test]
 async fn a_token_that_no_field_may_carry_is_refused() {
-    // RFC 6750 §2.1; RUSTSEC-2017-0002.
+    // RFC 6750 §2.1; RUSTSEC-2017-0002; protocol.md, line 48, row 59.
     let stage = Stage::new().await;
     for bad in [
         "",
@@ -101,7 +101,7 @@ async fn an_empty_answer_is_refused() {
 
 #[tokio::test]
 async fn deeply_nested_json_is_refused() {
-    // CVE-2026-48042.
+    // CVE-2026-48042; protocol.md, row 48.
     let stage = Stage::new().await;
     let levels = 30_000;
     let (open, close) = ("[".repeat(levels), "]".repeat(levels));
@@ -121,7 +121,7 @@ async fn deeply_nested_json_is_refused() {
 
 #[tokio::test]
 async fn sixty_four_kibibytes_are_refused_and_one_byte_less_is_not() {
-    // CVE-2024-34364.
+    // CVE-2024-34364; protocol.md, row 47.
     let stage = Stage::new().await;
     let padded = |length: usize| {
         let bare = r#"{"access_token":"a","x":""}"#;
@@ -141,6 +141,7 @@ async fn sixty_four_kibibytes_are_refused_and_one_byte_less_is_not() {
 
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
+    // protocol.md, row 47.
     let stage = Stage::new().await;
     let mut endless = b"HTTP/1.1 200 x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..4096 {
@@ -157,7 +158,7 @@ async fn an_endless_answer_is_cut_off() {
 
 #[tokio::test]
 async fn an_encoded_answer_is_not_decoded() {
-    // CVE-2026-48044, CVE-2024-32976.
+    // CVE-2026-48044, CVE-2024-32976; protocol.md, row 49.
     let stage = Stage::new().await;
     for encoding in ["gzip", "br", "zstd", "identity, gzip", "x"] {
         let fields = format!("Content-Encoding: {encoding}\r\n");

@@ -28,7 +28,7 @@ fn pairs(expected: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[tokio::test]
 async fn a_request_is_one_post_without_credentials_in_its_target() {
-    // RFC 6749 §2.3.1, §3.2.
+    // RFC 6749 §2.3.1, §3.2; protocol.md, line 37.
     let stage = Stage::new().await;
 
     let seen = sent(&stage, stage.password()).await;
@@ -51,7 +51,7 @@ async fn a_request_is_one_post_without_credentials_in_its_target() {
 
 #[tokio::test]
 async fn client_secret_basic_encodes_both_halves() {
-    // RFC 6749 §2.3.1.
+    // RFC 6749 §2.3.1; protocol.md, line 39.
     let stage = Stage::new().await;
     let oauth2 = OAuth2 {
         client_id: "client:1 ü".to_owned(),
@@ -124,7 +124,7 @@ async fn a_public_client_names_itself_and_nothing_more() {
 
 #[tokio::test]
 async fn a_certificate_is_shown_in_the_handshake_beside_the_client_id() {
-    // RFC 8705 §2.
+    // RFC 8705 §2; protocol.md, line 56.
     let pki = Pki::new();
     let by_ca = ClientAuthentication::TlsClientAuth(pki.issue("client.example"));
     let own = self_signed("client.example");
@@ -230,7 +230,7 @@ async fn scope_parameters_and_fields_travel_as_written() {
 
 #[tokio::test]
 async fn a_parameter_of_the_gateways_own_is_not_sent_twice() {
-    // RFC 6749 §3.2.
+    // RFC 6749 §3.2; protocol.md, line 40.
     let stage = Stage::new().await;
     for name in crate::connector::RESERVED_PARAMETERS {
         let oauth2 = OAuth2 {
@@ -250,7 +250,7 @@ async fn a_parameter_of_the_gateways_own_is_not_sent_twice() {
 
 #[tokio::test]
 async fn a_field_that_would_authenticate_twice_or_break_the_framing_is_not_sent() {
-    // RFC 6749 §2.3.
+    // RFC 6749 §2.3; protocol.md, line 38.
     let stage = Stage::new().await;
     for name in [
         "authorization",
@@ -290,7 +290,7 @@ async fn a_public_client_may_bring_an_authorization_of_its_own() {
 
 #[tokio::test]
 async fn a_field_with_a_line_break_is_never_written() {
-    // RUSTSEC-2017-0002.
+    // RUSTSEC-2017-0002; protocol.md, row 59.
     let stage = Stage::new().await;
     let oauth2 = OAuth2 {
         token_headers: vec![field("x-api-key", "a\r\nX-Evil: 1")],

@@ -12,7 +12,7 @@ fn stage(lifetime: Duration) -> (Turned, Clock, Token) {
 
 #[test]
 fn tokens_that_no_field_may_carry_are_refused() {
-    // RFC 6750 §2.1.
+    // RFC 6750 §2.1; protocol.md, line 48.
     for bad in [
         "", "=", "a b", "a\tb", "a\r\nb", "a\0b", "a\x7f", "é", "a\"b", "a,b", "a=b", " a",
     ] {

@@ -74,6 +74,7 @@ async fn a_token_that_was_revoked_is_refused_from_the_next_request_on() {
 
 #[tokio::test]
 async fn a_token_ends_by_itself_although_it_was_known() {
+    // protocol.md, row 52.
     let stage = Stage::new();
     let office = Office::open(&stage).await;
     let issued = office.issue(Role::FullAdmin, only("default")).await;
@@ -88,6 +89,7 @@ async fn a_token_ends_by_itself_although_it_was_known() {
 
 #[tokio::test]
 async fn whatever_is_wrong_with_a_token_is_told_in_the_same_words() {
+    // protocol.md, row 52.
     let stage = Stage::new();
     let office = Office::open(&stage).await;
     let one = office.issue(Role::FullAdmin, only("default")).await;
@@ -263,6 +265,7 @@ async fn another_organizations_token_does_not_exist() {
 
 #[tokio::test]
 async fn what_was_done_is_in_the_log_without_the_token_or_its_hash() {
+    // protocol.md, row 55.
     let stage = Stage::new();
     let office = Office::open(&stage).await;
     let issued = office.issue(Role::FullAdmin, only("default")).await;

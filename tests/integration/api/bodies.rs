@@ -8,6 +8,7 @@ const CREATE: (&str, &str) = ("POST", "/connectors");
 
 #[tokio::test]
 async fn a_body_beyond_a_mebibyte_is_refused() {
+    // protocol.md, row 62.
     let desk = Desk::new().await;
     let body = |bytes: usize| format!("{{\"name\":\"{}\"}}", "x".repeat(bytes - 11)).into_bytes();
 
@@ -22,7 +23,7 @@ async fn a_body_beyond_a_mebibyte_is_refused() {
 
 #[tokio::test]
 async fn deep_nesting_is_refused_and_everybody_lives() {
-    // protocol.md, line 48.
+    // protocol.md, row 48.
     let desk = Desk::new().await;
 
     for (open, close) in [("[", "]"), ("{\"a\":", "}")] {

@@ -7,6 +7,7 @@ use crate::support::canary::Canaries;
 
 #[tokio::test]
 async fn no_answer_of_any_operation_shows_a_secret() {
+    // protocol.md, rows 54 and 55.
     let desk = Desk::new().await;
     let secrets = [
         "canary-first-1c1c",

@@ -278,7 +278,7 @@ async fn erased_secrets_are_nowhere_in_the_database() {
     .await;
 }
 
-/// Protocol row 62: what is sent to a database is a value, however long and whatever it looks like.
+/// protocol.md, row 62: what is sent to a database is a value, however long and whatever it looks like.
 #[tokio::test]
 async fn hostile_text_is_data() {
     on_both(|room| async move {

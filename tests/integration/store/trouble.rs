@@ -311,7 +311,7 @@ async fn answer_short_rows(mut socket: TcpStream) -> std::io::Result<()> {
     }
 }
 
-/// Protocol row 61 (RUSTSEC-2026-0178): a server that sends a row shorter than it said is an error
+/// protocol.md, row 61 (RUSTSEC-2026-0178): a server that sends a row shorter than it said is an error
 /// to whoever asked, and nothing worse.
 #[tokio::test]
 async fn a_row_shorter_than_its_description_is_an_error() {

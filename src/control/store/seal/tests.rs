@@ -161,6 +161,7 @@ fn tampered(bytes: &[u8]) -> Vec<Vec<u8>> {
 
 #[test]
 fn no_bit_can_be_changed_and_no_change_tells_anything() {
+    // protocol.md, row 53.
     let keyring = keyring(&[1]);
     let (crm, sealed) = sealed(&keyring);
     let mut tried = 0;

@@ -150,6 +150,7 @@ async fn tokens_that_come_and_are_spent_at_once_do_not_lift_the_limit_on_failure
 
 #[tokio::test]
 async fn a_permanent_failure_is_not_hammered_at() {
+    // protocol.md, line 46.
     let bench = Bench::late(Told::Refused(401, Some("invalid_client")));
     bench.obtain().await.expect_err("refused");
 
