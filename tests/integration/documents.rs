@@ -1,5 +1,7 @@
 //! What the README says, held against the program.
 
+use std::path::Path;
+
 use attache::control::access::{Access, Role};
 use attache::control::api::PROBLEMS;
 use attache::metrics::FAMILIES;
@@ -177,5 +179,28 @@ fn every_key_the_readme_sends_the_person_on_call_to_exists() {
         for part in key.split('.') {
             assert!(REFERENCE.contains(&format!("{part}:")), "there is no {key}");
         }
+    }
+}
+
+#[test]
+fn every_file_that_the_security_page_names_is_there() {
+    let page = include_str!("../../SECURITY.md");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let words = page.split('`').skip(1).step_by(2);
+    let files: Vec<_> = words.filter(|word| word.ends_with(".rs")).collect();
+
+    assert!(files.len() > 30, "{files:?}");
+    for file in files {
+        let at = match file.starts_with("src/") {
+            true => root.join(file),
+            false => root.join("tests/integration").join(file),
+        };
+        let holds = std::fs::read_to_string(&at).unwrap_or_default();
+        // A room of tests may have them in rooms of its own.
+        let tests = ["#[test]", "#[tokio::test", "\nmod "];
+        assert!(
+            tests.iter().any(|it| holds.contains(it)),
+            "{file} holds nothing"
+        );
     }
 }
