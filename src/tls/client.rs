@@ -24,12 +24,17 @@ const TOLD_BY_BYTES: usize = 256;
 pub struct TrustAnchors(Arc<Trust>);
 
 struct Trust {
+    id: TrustId,
     roots: Arc<RootCertStore>,
     /// Where there are revocation lists.
     revoking: Option<Arc<WebPkiServerVerifier>>,
     /// What was made of these, as long as anybody has it.
     derived: Mutex<Derived>,
 }
+
+/// Distinguishes every [`TrustAnchors`] that was ever made in this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct TrustId(u64);
 
 /// Connectors' own trust, by what they say: each text is parsed once, however many have it.
 #[derive(Default)]
@@ -92,11 +97,7 @@ impl TrustAnchors {
             return Ok(Self(held));
         }
         let own_anchors = match ca_bundle {
-            None => Self(Arc::new(Trust {
-                roots: Arc::clone(&self.0.roots),
-                revoking: None,
-                derived: Mutex::default(),
-            })),
+            None => Self::made_of(Arc::clone(&self.0.roots), None),
             Some(bundle) => self.and([&**bundle])?,
         };
         let made = match crl {
@@ -118,19 +119,26 @@ impl TrustAnchors {
             .enforce_revocation_expiration()
             .build()
             .map_err(unusable)?;
-        Ok(Self(Arc::new(Trust {
-            roots,
-            revoking: Some(verifier),
-            derived: Mutex::default(),
-        })))
+        Ok(Self::made_of(roots, Some(verifier)))
     }
 
     fn of_roots(roots: RootCertStore) -> Self {
+        Self::made_of(Arc::new(roots), None)
+    }
+
+    fn made_of(roots: Arc<RootCertStore>, revoking: Option<Arc<WebPkiServerVerifier>>) -> Self {
+        static ID: AtomicU64 = AtomicU64::new(0);
         Self(Arc::new(Trust {
-            roots: Arc::new(roots),
-            revoking: None,
+            id: TrustId(ID.fetch_add(1, Ordering::Relaxed)),
+            roots,
+            revoking,
             derived: Mutex::default(),
         }))
+    }
+
+    /// What tells this set from every other of this process.
+    pub(crate) fn id(&self) -> TrustId {
+        self.0.id
     }
 
     fn derived(&self) -> MutexGuard<'_, Derived> {
@@ -167,21 +175,6 @@ impl Hash for Text {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let end = self.0.len().saturating_sub(TOLD_BY_BYTES);
         (self.0.len(), &self.0.as_bytes()[end..]).hash(state);
-    }
-}
-
-/// By which set it is, as [`TrustAnchors::same`].
-impl PartialEq for TrustAnchors {
-    fn eq(&self, other: &Self) -> bool {
-        self.same(other)
-    }
-}
-
-impl Eq for TrustAnchors {}
-
-impl Hash for TrustAnchors {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
     }
 }
 

@@ -16,7 +16,7 @@ use crate::credential;
 use crate::dial::AddressPolicy;
 use crate::directory::{PoolId, Retired, Upstream};
 use crate::tls::TlsError;
-use crate::tls::client::{ClientTls, Generation, TrustAnchors};
+use crate::tls::client::{ClientTls, Generation, TrustAnchors, TrustId};
 
 /// The pool of inactive connectors. Real ones are counted from one.
 const NOWHERE: PoolId = PoolId(0);
@@ -44,7 +44,7 @@ pub(super) struct Basis {
 /// Everything that decides a TLS identity towards origins.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct IdentityKey {
-    trust: TrustAnchors,
+    trust: TrustId,
     certificate: Option<String>,
     /// Tells two keys of one certificate apart without keeping either: the connector's.
     owner: Option<String>,
@@ -98,7 +98,7 @@ impl Basis {
         let certificate = connector.kind.scheme().certificate_to_resource();
         let trust = self.anchors.of(connector)?;
         let key = IdentityKey {
-            trust: trust.clone(),
+            trust: trust.id(),
             certificate: certificate.map(|pair| pair.certificate_pem.clone()),
             owner: certificate.map(|_| connector.id.to_string()),
             http2: connector.upstream.http2,
