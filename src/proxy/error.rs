@@ -13,6 +13,7 @@ use http::StatusCode;
 
 use crate::credential::TokenError;
 use crate::dial::{DialError, Leg};
+use crate::tls::fault::Fault;
 
 mod table;
 
@@ -190,17 +191,18 @@ impl Refusal {
     pub fn proxy_status(&self) -> &'static str {
         match self {
             Self::Unreachable(DialError::Resolve { .. }) => "dns_error",
+            Self::Unreachable(DialError::Tls { source, .. }) => match Fault::of(source) {
+                Fault::Certificate | Fault::Revocation => "tls_certificate_error",
+                Fault::Alert => "tls_alert_received",
+                Fault::Protocol => "tls_protocol_error",
+            },
             Self::Unreachable(DialError::TimedOut {
                 leg: Leg::Resolve, ..
             }) => "dns_timeout",
             Self::Unreachable(DialError::TimedOut { .. }) => "connection_timeout",
             Self::Disconnected(_) | Self::Unsent(_) => "connection_terminated",
             Self::OriginStalled(_) => "connection_write_timeout",
-            Self::Unreachable(
-                DialError::AddressRefused { .. }
-                | DialError::Connect { .. }
-                | DialError::Tls { .. },
-            )
+            Self::Unreachable(DialError::AddressRefused { .. } | DialError::Connect { .. })
             | Self::BadRequest(_)
             | Self::BadBody
             | Self::BadPath(_)
@@ -362,7 +364,13 @@ fn unreachable_detail(error: &DialError) -> &'static str {
             "The resource domain's address is one this gateway does not connect to."
         }
         DialError::Connect { .. } => "The resource domain does not accept connections.",
-        DialError::Tls { .. } => "No trusted TLS connection to the resource domain came about.",
+        DialError::Tls { source, .. } => match Fault::of(source) {
+            Fault::Certificate | Fault::Revocation => {
+                "The resource domain's certificate is not trusted."
+            }
+            Fault::Alert => "The resource domain refused the TLS handshake.",
+            Fault::Protocol => "The resource domain does not speak TLS as this gateway does.",
+        },
         DialError::TimedOut { .. } => "The resource domain could not be reached in time.",
     }
 }

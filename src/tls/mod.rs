@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 use rustls::crypto::CryptoProvider;
 
 pub mod client;
+pub mod fault;
 pub mod revocation;
 pub mod names;
 pub mod server;
@@ -32,8 +33,22 @@ pub(crate) fn provider() -> Arc<CryptoProvider> {
 /// `None` if there is no certificate or its date cannot be told.
 pub fn not_after(pem: &str) -> Option<SystemTime> {
     let chain = client::certificates(pem).ok()?;
-    let (_, leaf) = x509_parser::parse_x509_certificate(chain.first()?).ok()?;
-    let seconds = u64::try_from(leaf.validity().not_after.timestamp()).ok()?;
+    end(chain.first()?)
+}
+
+/// When the first of the certificates of a PEM text ends, whichever that is.
+///
+/// `None` if there is none whose date can be told.
+pub fn first_not_after(pem: &str) -> Option<SystemTime> {
+    let certificates = client::certificates(pem).ok()?;
+    let ends = certificates.iter().filter_map(|one| end(one));
+    ends.min()
+}
+
+/// When the certificate `der` ends.
+fn end(der: &[u8]) -> Option<SystemTime> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let seconds = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 

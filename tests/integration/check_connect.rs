@@ -132,6 +132,40 @@ async fn bad_certificates_fail_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_revoked_certificate_and_an_overdue_list_fail_the_handshake_and_name_the_key() {
+    let stage = Stage::new();
+    let revoked = crate::support::pki::Leaf::server(&["localhost"]).numbered(1007);
+    let origin = Origin::plain(&stage.ca.issue(&revoked)).await;
+    for lists in [stage.ca.revokes(&[1007]), stage.ca.revoked_once(&[])] {
+        stage.write("lists.pem", &lists);
+        let more = "crl: { file: lists.pem }";
+        let one = connector_with("c", &origin.url("/"), "none", more);
+
+        claim_broken(&stage, &connectors(&[one]), "tls", &["crl", "newer list"]).await;
+    }
+    assert_eq!(origin.tally().heads, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_tls_is_told_from_a_bad_certificate() {
+    let stage = Stage::new();
+    let plain = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = plain.local_addr().unwrap().port();
+    let greeting = tokio::spawn(async move {
+        let (mut tcp, _) = plain.accept().await.unwrap();
+        let _sent = tokio::io::AsyncWriteExt::write_all(&mut tcp, b"HTTP/1.1 200 OK\r\n\r\n").await;
+        // Until the gateway has gone.
+        let mut heard = Vec::new();
+        let _ended = tokio::io::AsyncReadExt::read_to_end(&mut tcp, &mut heard).await;
+    });
+    let own = one(&format!("https://127.0.0.1:{port}/"), "none");
+
+    claim_broken(&stage, &own, "tls", &["does it speak TLS on this port"]).await;
+
+    greeting.await.unwrap();
+}
+
+#[tokio::test]
 async fn an_origin_that_refuses_the_client_certificate_fails_the_handshake() {
     // RFC 8446 §4.4.2.4: it says so only after the client has finished.
     let stage = Stage::new();

@@ -42,6 +42,7 @@ mod expired_tokens;
 mod faults;
 mod feed;
 mod flows;
+mod foreign_tls;
 mod forged;
 mod framing;
 mod grants;

@@ -4,6 +4,7 @@ use http::StatusCode;
 
 use crate::credential::{Rejection, TokenError};
 use crate::dial::{DialError, Leg};
+use crate::tls::fault::Fault;
 
 /// For an origin that refuses the handshake's client.
 pub(super) const CLIENT_CERTIFICATE: &str =
@@ -44,12 +45,29 @@ pub(super) fn dial(error: &DialError, place: Place) -> &'static str {
             }
         };
     }
+    if let DialError::Tls { source, .. } = error {
+        return handshake(Fault::of(source));
+    }
     match error.leg() {
         Leg::Resolve => "is the name right, and does this machine resolve it?",
         Leg::Connect => "does anything listen there, and may this machine connect to it?",
-        Leg::Tls => {
+        Leg::Tls => SLOW,
+    }
+}
+
+/// What to look at where no handshake came about.
+fn handshake(fault: Fault) -> &'static str {
+    match fault {
+        Fault::Certificate => {
             "does its certificate carry this name, is it valid today, and is its CA known to the system, trust.ca_bundles or the connector's ca_bundle?"
         }
+        Fault::Revocation => {
+            "the connector's crl revokes its certificate or a CA's above it, is overdue, or was not signed by its CA: is there a newer list?"
+        }
+        Fault::Alert => {
+            "does it demand a client certificate, accept this connector's, and speak TLS 1.2 or 1.3?"
+        }
+        Fault::Protocol => "does it speak TLS on this port, 1.2 or 1.3?",
     }
 }
 

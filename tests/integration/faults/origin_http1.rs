@@ -29,6 +29,10 @@ impl Row {
     }
 
     pub(super) fn no_tls(self) -> Self {
+        self.refused(502, "origin-tls", "tls_protocol_error")
+    }
+
+    pub(super) fn somebody_else(self) -> Self {
         self.refused(502, "origin-tls", "tls_certificate_error")
     }
 
@@ -58,9 +62,9 @@ rows! {
     closed_before_the_handshake => no_tls("", Then::Close).no_tls();
     silent_amid_the_handshake => no_tls("\u{16}\u{3}\u{3}", Then::Silence).unconnected();
     plaintext => no_tls("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", Then::Close).no_tls();
-    wrong_certificate => Row::origin(Certificate("another name")).no_tls();
-    expired_certificate => Row::origin(Certificate("expired")).no_tls();
-    certificate_of_a_stranger => Row::origin(Certificate("signed by itself")).no_tls();
+    wrong_certificate => Row::origin(Certificate("another name")).somebody_else();
+    expired_certificate => Row::origin(Certificate("expired")).somebody_else();
+    certificate_of_a_stranger => Row::origin(Certificate("signed by itself")).somebody_else();
     half_closed_behind_the_handshake =>
         Row::origin(Greet(Said::nothing().then(Then::Close))).hung_up();
 

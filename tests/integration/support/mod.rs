@@ -34,6 +34,7 @@ pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod neighbours;
 pub(crate) mod oidc;
+pub(crate) mod openssl;
 pub(crate) mod origin;
 pub(crate) mod passage;
 pub(crate) mod pki;
