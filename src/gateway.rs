@@ -194,6 +194,8 @@ impl Gateway {
         if let Some(follower) = follower {
             administration::follow(follower, &data_plane, &control_runtime);
         }
+        let ends = control::expiry::watch(desk.publisher.expiring(), desk.clock.clone());
+        control_runtime.spawn(ends);
         let control = control(&desk, api);
         let admin_tls = admin_door.tls.clone();
         let listeners = ((sockets.admin, admin_door), sockets.metrics);

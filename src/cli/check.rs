@@ -3,7 +3,10 @@
 use std::io::{self, Write};
 use std::path::Path;
 
+use crate::clock::Clock;
 use crate::config::Config;
+use crate::control::expiry::{Standing, sentence};
+use crate::control::publisher::expiries;
 
 /// What a check found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,12 +67,27 @@ pub(super) fn read(
     for warning in &config.warnings {
         writeln!(err, "warning: {warning}")?;
     }
+    let ending = write_ending(&config, err)?;
     let inactive = config.connectors.iter().filter(|one| !one.enabled).count();
-    let (connectors, warnings) = (config.connectors.len(), config.warnings.len());
+    let (connectors, warnings) = (config.connectors.len(), config.warnings.len() + ending);
     let file = path.display();
     writeln!(
         out,
         "{file}: good; connectors: {connectors}, of which inactive: {inactive}; warnings: {warnings}"
     )?;
     Ok(Some(config))
+}
+
+/// Says which certificates and revocation lists of `config` end soon, or have ended, one line each;
+/// returns how many those are.
+fn write_ending(config: &Config, err: &mut impl Write) -> io::Result<usize> {
+    let now = Clock::system().wall();
+    let mut ending = 0;
+    for expiry in expiries(config) {
+        if let Some(standing) = Standing::of(&expiry, now) {
+            writeln!(err, "warning: {}", sentence(&expiry, standing))?;
+            ending += 1;
+        }
+    }
+    Ok(ending)
 }

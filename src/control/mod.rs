@@ -19,6 +19,7 @@ mod problem;
 mod routes;
 pub mod access;
 pub mod api;
+pub mod expiry;
 pub mod feed;
 pub mod publisher;
 pub mod registry;

@@ -21,12 +21,15 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::watch;
+
+use super::expiry;
 use crate::config::{Config, Tokens, Trust};
 use crate::connector::ConnectorId;
 use crate::credential::{Credentials, Source};
 use crate::dial::AddressPolicy;
 use crate::directory::{Directory, Entries, Entry, PoolId, Settings, Snapshot};
-use crate::metrics::{CertificateExpiry, Metrics};
+use crate::metrics::Metrics;
 use crate::tls::TlsError;
 use crate::tls::client::TrustAnchors;
 use crate::tls::server::{Protocols, ServerIdentity};
@@ -37,9 +40,10 @@ mod expiries;
 mod ground;
 
 pub use amend::{Amended, Withdrawal};
+pub use expiries::expiries;
 
 use build::{Builder, Differences, Next};
-use expiries::{expiry, own_expiries, tell_expiries};
+use expiries::Expiries;
 use ground::{Basis, Ground};
 
 /// Turns configurations into what the data plane reads.
@@ -49,6 +53,7 @@ pub struct Publisher {
     credentials: Credentials,
     metrics: Arc<Metrics>,
     published: Mutex<Published>,
+    expiring: watch::Sender<expiry::Published>,
 }
 
 /// What the last publication was made of.
@@ -58,8 +63,7 @@ struct Published {
     tokens: Tokens,
     connectors_max: usize,
     system: TrustAnchors,
-    /// Those of the gateway's own certificates.
-    expiries: Vec<CertificateExpiry>,
+    expiries: Expiries,
     ground: Ground,
     /// Which of the entries are the store's.
     stored: HashSet<ConnectorId>,
@@ -132,9 +136,10 @@ impl Publisher {
         };
         let first = builder.build(&differences, &mut ground)?;
         credentials.warm(sources_to_warm(&first.made));
-        let expiries = own_expiries(config);
-        tell_expiries(&metrics, &expiries, &config.connectors);
-        Ok(Self {
+        let mut expiries = Expiries::default();
+        expiries.configure(config);
+        expiries.change(&config.connectors, []);
+        let publisher = Self {
             directory: Arc::new(Directory::new(Snapshot {
                 settings,
                 entries: first.entries,
@@ -150,7 +155,22 @@ impl Publisher {
                 ground,
                 stored,
             }),
-        })
+            expiring: watch::Sender::default(),
+        };
+        publisher.tell(&publisher.published().expiries);
+        Ok(publisher)
+    }
+
+    /// When what was published ends, from now on.
+    pub fn expiring(&self) -> watch::Receiver<expiry::Published> {
+        self.expiring.subscribe()
+    }
+
+    /// Tells when all ends that is published.
+    fn tell(&self, expiries: &Expiries) {
+        let all = expiries.all();
+        self.metrics.replace_certificates(all.iter().cloned());
+        self.expiring.send_replace(all.into());
     }
 
     /// What was published.
@@ -190,9 +210,11 @@ impl Publisher {
         if !differences.removed.is_empty() {
             self.metrics.retain(|id| next.entries.contains_key(id));
         }
-        published.expiries = own_expiries(config);
-        let connectors = next.entries.values().map(|one| &one.connector);
-        tell_expiries(&self.metrics, &published.expiries, connectors);
+        published.expiries.configure(config);
+        published
+            .expiries
+            .change(next.published(), next.withdrawn());
+        self.tell(&published.expiries);
         published.trust = config.trust.clone();
         published.tokens = config.tokens;
         published.connectors_max = config.metrics.connectors_max;

@@ -138,7 +138,7 @@ pub(super) const CERTIFICATE_EXPIRY: Family = family(
     "attache_certificate_expiry_timestamp_seconds",
     Kind::Gauge,
     &["connector", "use"],
-    "When a certificate of the gateway's expires, in seconds since 1970.",
+    "When a certificate or revocation list of the gateway's ends, in seconds since 1970.",
 );
 pub(super) const UPSTREAM_CONNECTIONS: Family = family(
     "attache_upstream_connections",

@@ -39,6 +39,7 @@ mod drain;
 mod early_answers;
 mod expect;
 mod expired_tokens;
+mod expiries;
 mod faults;
 mod feed;
 mod flows;

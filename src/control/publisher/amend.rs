@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::build::{Builder, Next, Wanted};
-use super::{PublishError, Publisher, expiry, tell_expiries};
+use super::{PublishError, Publisher};
 use crate::connector::{Connector, ConnectorId};
 use crate::directory::{PoolId, Snapshot};
 
@@ -33,7 +33,7 @@ impl Publisher {
     /// withdrawn. One that is as it was stays as it is; another revision of the store's is a change,
     /// even where nothing else is one: that is how a token is purged.
     ///
-    /// What this costs goes by what it changes, unless a certificate is involved, whose expiries are
+    /// What this costs goes by what it changes, unless a certificate's end changes, since ends are
     /// told together, or a connector is withdrawn, whose series is looked for among all.
     pub fn amend(
         &self,
@@ -84,10 +84,9 @@ impl Publisher {
         if !removed.is_empty() || !amended.refused.is_empty() {
             self.metrics.retain(|id| next.entries.contains_key(id));
         }
-        let mut touched = next.made.iter().chain(&next.gone);
-        if touched.any(|one| expiry(&one.connector).is_some()) {
-            let connectors = next.entries.values().map(|one| &one.connector);
-            tell_expiries(&self.metrics, &published.expiries, connectors);
+        let (made, gone) = (next.published(), next.withdrawn());
+        if published.expiries.change(made, gone) {
+            self.tell(&published.expiries);
         }
         amended
     }

@@ -118,6 +118,17 @@ impl Next {
         }
     }
 
+    /// The connectors whose entries were built for it.
+    pub(super) fn published(&self) -> impl Iterator<Item = &Arc<Connector>> {
+        self.made.iter().map(|entry| &entry.connector)
+    }
+
+    /// Those that were served before, and are not any more.
+    pub(super) fn withdrawn(&self) -> impl Iterator<Item = &ConnectorId> {
+        let gone = self.gone.iter().map(|entry| &entry.connector.id);
+        gone.filter(|id| !self.entries.contains_key(*id))
+    }
+
     /// Whether the connector of `entry` is served no more, by anybody: it was deactivated or
     /// deleted.
     pub(super) fn ends(&self, entry: &Entry) -> bool {

@@ -1,6 +1,7 @@
 //! A throw-away PKI: keys are made when a test starts and die with it.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use aws_lc_rs::digest;
 use base64::Engine;
@@ -48,6 +49,7 @@ enum Validity {
     Now,
     Past,
     Future,
+    Until(SystemTime),
 }
 
 impl Ca {
@@ -235,6 +237,14 @@ impl Leaf {
         }
     }
 
+    /// The same, good until `end`.
+    pub(crate) fn until(self, end: SystemTime) -> Self {
+        Self {
+            validity: Validity::Until(end),
+            ..self
+        }
+    }
+
     /// The same, beginning centuries ahead.
     pub(crate) fn not_yet_valid(self) -> Self {
         Self {
@@ -266,6 +276,7 @@ impl Leaf {
         (params.not_before, params.not_after) = match self.validity {
             Validity::Now => (date_time_ymd(2020, 1, 1), date_time_ymd(2049, 1, 1)),
             Validity::Past => (date_time_ymd(2001, 1, 1), date_time_ymd(2002, 1, 1)),
+            Validity::Until(end) => (date_time_ymd(2020, 1, 1), end.into()),
             Validity::Future => (date_time_ymd(2900, 1, 1), date_time_ymd(2901, 1, 1)),
         };
         params

@@ -1,0 +1,163 @@
+//! Says in the log which certificates and revocation lists end soon, and which have ended.
+//!
+//! # Invariants
+//!
+//! Each has one line when it comes within [`AHEAD`] of its end, one when it ends, and one a day in
+//! between and afterwards, until it was replaced. A publication repeats none of them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::watch;
+
+use crate::clock::{Clock, rfc3339};
+use crate::metrics::CertificateExpiry;
+
+/// How long before its end a certificate is spoken of.
+pub const AHEAD: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
+/// How often what was said is said again.
+const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The most lines written at once.
+const LINES_MAX: usize = 100;
+
+/// What ends, as it was published last.
+pub type Published = Arc<[CertificateExpiry]>;
+
+/// How near an end is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Within [`AHEAD`].
+    Soon,
+    /// Here, or past.
+    Over,
+}
+
+impl Standing {
+    /// How near the end of `expiry` is; `None` while there is time.
+    pub fn of(expiry: &CertificateExpiry, now: SystemTime) -> Option<Self> {
+        match expiry.at.duration_since(now) {
+            Ok(left) if left > AHEAD => None,
+            Ok(left) if left > Duration::ZERO => Some(Self::Soon),
+            Ok(_) | Err(_) => Some(Self::Over),
+        }
+    }
+}
+
+/// Says what ends, and when, in a line for people.
+pub fn sentence(expiry: &CertificateExpiry, standing: Standing) -> impl fmt::Display {
+    let CertificateExpiry {
+        connector,
+        usage,
+        at,
+    } = expiry;
+    fmt::from_fn(move |f| {
+        match connector.as_str() {
+            "none" => write!(f, "the gateway's own ({usage}): ")?,
+            id => write!(f, "connector {id} ({usage}): ")?,
+        }
+        let (what, at) = (subject(usage), rfc3339(*at));
+        match standing {
+            Standing::Soon => write!(f, "{what} ends at {at}"),
+            Standing::Over => write!(f, "{what} ended at {at}"),
+        }
+    })
+}
+
+/// What stands there of which `usage` is said.
+fn subject(usage: &str) -> &'static str {
+    match usage {
+        "crl" | "client_crl" | "admin_client_crl" => "a revocation list",
+        "ca_bundle" | "client_ca" | "admin_client_ca" | "trust" | "oidc" => "a CA's certificate",
+        _ => "the certificate",
+    }
+}
+
+/// Says what is to be said of what is `published`, whenever there is something, for as long as there
+/// is somebody who publishes.
+pub async fn watch(mut published: watch::Receiver<Published>, clock: Clock) {
+    let mut told = Told::default();
+    loop {
+        let all = Arc::clone(&published.borrow_and_update());
+        let now = clock.wall();
+        told.tell(&all, now, clock.monotonic());
+        let next = clock.monotonic().saturating_add(until_next(&all, now));
+        tokio::select! {
+            changed = published.changed() => if changed.is_err() { return },
+            () = clock.sleep_until(next) => {}
+        }
+    }
+}
+
+/// How long nothing new can come up.
+fn until_next(all: &[CertificateExpiry], now: SystemTime) -> Duration {
+    let turns = all.iter().flat_map(|one| {
+        let soon = one.at.checked_sub(AHEAD);
+        [soon, Some(one.at)].into_iter().flatten()
+    });
+    let ahead = turns.filter_map(|at| at.duration_since(now).ok());
+    ahead
+        .filter(|left| !left.is_zero())
+        .min()
+        .map_or(AGAIN, |left| left.min(AGAIN))
+}
+
+/// What was said, and when, by what it was said of.
+#[derive(Default)]
+struct Told(HashMap<(String, &'static str), (SystemTime, Standing, Duration)>);
+
+impl Told {
+    fn tell(&mut self, all: &[CertificateExpiry], now: SystemTime, moment: Duration) {
+        let mut told = HashMap::new();
+        let mut lines = 0;
+        for one in all {
+            let Some(standing) = Standing::of(one, now) else {
+                continue;
+            };
+            let key = (one.connector.clone(), one.usage);
+            let before = self.0.get(&key).filter(|(at, stood, since)| {
+                *at == one.at && *stood == standing && moment.saturating_sub(*since) < AGAIN
+            });
+            let since = before.map_or(moment, |(_, _, since)| *since);
+            if before.is_none() {
+                lines += 1;
+                if lines <= LINES_MAX {
+                    write_line(one, standing);
+                }
+            }
+            told.insert(key, (one.at, standing, since));
+        }
+        if lines > LINES_MAX {
+            let more = lines - LINES_MAX;
+            tracing::warn!(more, "more certificates end soon, or have ended");
+        }
+        self.0 = told;
+    }
+}
+
+fn write_line(one: &CertificateExpiry, standing: Standing) {
+    let CertificateExpiry {
+        connector,
+        usage,
+        at,
+    } = one;
+    let (what, at) = (subject(usage), rfc3339(*at));
+    match (standing, what) {
+        (Standing::Soon, what) => {
+            tracing::warn!(connector, r#use = usage, ends_at = %at, "{what} ends soon");
+        }
+        // An anchor is believed by what it says, not by its dates (RFC 5280 §6.1.1 d).
+        (Standing::Over, "a CA's certificate") => {
+            tracing::warn!(connector, r#use = usage, ends_at = %at, "{what} has ended");
+        }
+        (Standing::Over, what) => {
+            tracing::error!(connector, r#use = usage, ends_at = %at, "{what} has ended");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
