@@ -137,3 +137,6 @@ fn scope(list: &CertificateRevocationList<'_>) -> Scope {
         distribution_point: point.map(|extension| extension.value.to_vec()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -50,6 +50,7 @@ mod grants;
 mod grpc;
 mod hanging_up;
 mod heads;
+mod hellos;
 mod hops;
 mod hostile_origins;
 mod hosts;

@@ -45,7 +45,7 @@ async fn heads_at_origin(stage: &Stage, identity: &Identity, protocols: Protocol
         0 => {
             assert_eq!(answered.status, 502, "{}", answered.text());
             assert_eq!(answered.json()["type"], "urn:attache:problem:origin-tls");
-            // RFC 9209 §2.3.19.
+            // RFC 9209 §2.3.
             let told = answered.field("proxy-status").unwrap();
             assert!(told.contains("error=tls_certificate_error"), "{told}");
         }
@@ -157,6 +157,30 @@ async fn a_list_that_is_replaced_ends_the_connections_made_under_the_old_one() {
     origin.until(|tally| tally.closed == 1).await;
     assert_eq!(gateway.get("/c/x").await.status, 502);
     assert_eq!(origin.tally().heads, 2);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn ones_own_list_holds_for_connections_that_another_connector_made() {
+    // Pools are shared by those alone that believe the same.
+    let stage = Stage::new();
+    let origin = Origin::plain(&numbered(&stage.ca, LISTED)).await;
+    stage.write("lists.pem", &stage.ca.revokes(&[LISTED]));
+    stage.write("others.pem", &stage.ca.revokes(&[]));
+    let one = |id: &str, more: &str| connector_with(id, &origin.url("/"), "none", more);
+    let own = connectors(&[
+        one("free", ""),
+        one("other", "crl: { file: others.pem }"),
+        one("c", "crl: { file: lists.pem }"),
+    ]);
+    let gateway = Running::start(&stage, &own).await;
+
+    assert_eq!(gateway.get("/free/x").await.status, 200);
+    assert_eq!(gateway.get("/other/x").await.status, 200);
+    assert_eq!(gateway.get("/c/x").await.status, 502);
+
+    assert_eq!(origin.tally().heads, 2);
+    assert_eq!(origin.tally().handshaken, 2, "one for each that believes");
     gateway.drain().await;
 }
 

@@ -190,6 +190,39 @@ fn no_room_names_one_behind_its_wall() {
     assert!(breaches.is_empty(), "{breaches:#?}");
 }
 
+/// Whoever would have certificates or names believed unseen has to name one of these.
+const UNSEEN: &[&str] = &[
+    "dangerous",
+    "set_certificate_verifier",
+    "ServerCertVerifier",
+    "ServerCertVerified",
+    "HandshakeSignatureValid",
+    "with_custom_certificate_verifier",
+    "DangerousClientConfigBuilder",
+];
+
+#[test]
+fn nothing_turns_the_verification_of_servers_off() {
+    for source in sources() {
+        for name in tokens(&source.code) {
+            let path = source.path.display();
+            assert!(!UNSEEN.contains(&name), "src/{path} names {name}");
+            // TLS 1.2 and 1.3, as rustls offers them, and no choice of them anywhere.
+            assert_ne!(name, "with_protocol_versions", "src/{path}");
+        }
+    }
+    let reference = include_str!("../../config/reference.yaml").to_lowercase();
+    for word in [
+        "insecure",
+        "skip_verify",
+        "verify_",
+        "min_version",
+        "ciphers",
+    ] {
+        assert!(!reference.contains(word), "a key says {word}");
+    }
+}
+
 #[test]
 fn only_the_composition_root_knows_both_planes() {
     for source in sources() {

@@ -60,6 +60,7 @@ fn a_secret_in_place_of_any_value_is_not_shown() {
         }
         for key in [
             "ca_bundle",
+            "crl",
             "kind",
             "enabled",
             "cookies",

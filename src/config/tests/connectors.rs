@@ -167,6 +167,7 @@ fn what_a_connector_does_not_say_is_the_careful_choice() {
     assert_eq!(connector.cookies, Cookies::Drop);
     assert_eq!(connector.forwarded, Forwarded::Omit);
     assert_eq!(connector.ca_bundle, None);
+    assert_eq!(connector.crl, None);
     assert_eq!(*connector.upstream, crate::connector::Upstream::default());
 }
 

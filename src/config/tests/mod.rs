@@ -18,6 +18,7 @@ mod canary;
 mod connectors;
 mod inbound;
 mod reference;
+mod revocation;
 mod secrets;
 mod settings;
 mod store;

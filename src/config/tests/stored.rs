@@ -193,6 +193,10 @@ fn a_secret_from_the_gateways_own_files_or_environment_is_refused() {
                 "/ca_bundle",
                 json!({"resource_domain": "https://a.example", "auth": "none", "ca_bundle": source}),
             ),
+            (
+                "/crl",
+                json!({"resource_domain": "https://a.example", "auth": "none", "crl": source}),
+            ),
         ] {
             let said = said_at(field, &document);
             assert!(said.contains("configuration file"), "{field}: {said}");
@@ -482,8 +486,12 @@ fn another_destination_is_told_from_this_one_and_another_secret_is_not() {
         document["cookies"] = json!("pass");
         document["ca_bundle"] = json!(null);
         assert_eq!(destination(&whole), destination(&document));
-        document["ca_bundle"] = json!("another");
-        assert_ne!(destination(&whole), destination(&document));
+        for key in ["ca_bundle", "crl"] {
+            document[key] = json!("another");
+            assert_ne!(destination(&whole), destination(&document));
+            document[key] = json!(null);
+            assert_eq!(destination(&whole), destination(&document));
+        }
         let mut elsewhere = whole.clone();
         elsewhere["resource_domain"] = json!("https://evil.example");
         assert_ne!(destination(&whole), destination(&elsewhere));
