@@ -154,12 +154,12 @@ impl Gateway {
     pub fn start(config: Config, environment: Environment) -> Result<Self, StartError> {
         let sockets = Sockets::bind(&config)?;
         let addresses = sockets.addresses().map_err(StartError::System)?;
-        let admin_door = admin_door(&config).map_err(StartError::Tls)?;
+        let clock = environment.clock;
+        let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
+        let admin_door = admin_door(&config, &metrics, &clock).map_err(StartError::Tls)?;
         let control_runtime = runtime("attache-control")?;
         let token_runtime = runtime("attache-token")?;
-        let clock = environment.clock;
         let tokens = token_runtime.handle().clone();
-        let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
         let administration = Administration::new(&config, &clock, &control_runtime)?;
         let dialer = dialer(environment.lookup, &clock, &tokens, &metrics);
         let credentials = Credentials::new(

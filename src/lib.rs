@@ -19,6 +19,7 @@
 //! | [`config`] | what an operator writes, checked and turned into those nouns |
 //! | [`tls`] · [`dial`] | certificates and trust; the one way out to another host |
 //! | [`metrics`] · [`logging`] | what is counted, what is written down |
+//! | [`proxy_protocol`] | who is behind a TCP balancer, for either plane |
 //! | [`credential`] | where credentials come from: Basic, fields, tokens and their life |
 //! | [`directory`] | where the planes meet: what is published, what a request reads |
 //! | [`proxy`] | the data plane, in the order a request meets its rooms |
@@ -87,6 +88,7 @@ pub mod tls;
 pub mod dial;
 pub mod metrics;
 pub mod logging;
+pub mod proxy_protocol;
 pub mod credential;
 pub mod directory;
 pub mod proxy;

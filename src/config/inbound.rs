@@ -10,11 +10,19 @@ use std::sync::Arc;
 
 use super::document::Node;
 use super::error::Problem;
+use super::proxy_protocol::balancers;
 use super::reader::{Path, Reader, Section};
 use crate::connector::{Organization, Principal};
+use crate::proxy_protocol::Balancers;
 use crate::tls::names::NamePattern;
 
-pub(super) const INBOUND_KEYS: &[&str] = &["keys", "certificates", "browsers"];
+pub(super) const INBOUND_KEYS: &[&str] = &[
+    "keys",
+    "certificates",
+    "browsers",
+    "proxy_protocol",
+    "balancers",
+];
 pub(super) const KEY_KEYS: &[&str] = &["name", "organization", "sha256"];
 pub(super) const CERTIFICATE_KEYS: &[&str] = &["name", "organization", "san"];
 
@@ -34,6 +42,8 @@ pub struct Inbound {
     pub certificates: Arc<[InboundCertificate]>,
     /// What becomes of requests that a browser sends.
     pub browsers: Browsers,
+    /// Who stands in front of `listen`, where connections begin with a PROXY protocol header.
+    pub balancers: Option<Balancers>,
 }
 
 /// A key that a flow runtime shows.
@@ -87,6 +97,7 @@ pub(super) fn inbound<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Pa
         keys: keys(reader, &section, &path),
         certificates: certificates(reader, &section, &path),
         browsers: browsers.unwrap_or_default(),
+        balancers: balancers(reader, &section, &path),
     }
 }
 

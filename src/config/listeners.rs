@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::document::{Content, Node};
 use super::error::Problem;
 use super::oidc::oidc;
+use super::proxy_protocol::balancers;
 use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count};
 use super::{Admin, Config, Hosts, Metrics, ServerTls};
@@ -13,7 +14,14 @@ use crate::tls::client::check_anchors;
 use crate::tls::server::{Protocols, server_config};
 
 pub(super) const TLS_KEYS: &[&str] = &["certificate", "private_key", "client_ca", "client_crl"];
-pub(super) const ADMIN_KEYS: &[&str] = &["listen", "tls", "hosts", "oidc"];
+pub(super) const ADMIN_KEYS: &[&str] = &[
+    "listen",
+    "tls",
+    "hosts",
+    "proxy_protocol",
+    "balancers",
+    "oidc",
+];
 pub(super) const METRICS_KEYS: &[&str] = &["listen", "connectors_max"];
 const FLOW_LISTEN: SocketAddr = loopback(8080);
 const ADMIN_LISTEN: SocketAddr = loopback(9901);
@@ -161,6 +169,7 @@ pub(super) fn admin<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Path
         listen,
         tls: tls(reader, &section, &path),
         hosts: hosts(reader, &section, &path),
+        balancers: balancers(reader, &section, &path),
         oidc: oidc(reader, &section, &path),
     }
 }

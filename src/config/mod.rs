@@ -16,6 +16,7 @@ use http::uri::Authority;
 use ipnet::IpNet;
 
 use crate::connector::{Connector, HttpsUrl, Organization, Role, SigningAlgorithm};
+use crate::proxy_protocol::Balancers;
 use crate::secret::Secret;
 
 mod allow;
@@ -36,6 +37,7 @@ mod oauth;
 mod oidc;
 mod path;
 mod pem;
+mod proxy_protocol;
 mod reader;
 mod recovery;
 mod settings;
@@ -178,6 +180,8 @@ pub struct Admin {
     pub tls: Option<ServerTls>,
     /// Further names allowed in its `Host`.
     pub hosts: Hosts,
+    /// The balancers in front of it, where connections begin with a PROXY protocol header.
+    pub balancers: Option<Balancers>,
     /// Whose tokens administrators may show beside the gateway's own.
     pub oidc: Option<Oidc>,
 }

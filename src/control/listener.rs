@@ -26,6 +26,7 @@ use tokio::time::{sleep, timeout};
 use super::api::Security;
 use super::host::HostRule;
 use super::{Control, routes};
+use crate::proxy_protocol::{Balancers, Doorkeeper, Ends};
 use crate::tls::server::{ClientCertificates, Renewable, ServerIdentity, client_certificate};
 
 /// Connections open at once, per listener.
@@ -55,12 +56,23 @@ pub struct Door {
     pub tls: Option<Renewable>,
     /// Which names it answers to.
     pub hosts: HostRule,
+    /// Who stands in front of it, where connections begin with a PROXY protocol header.
+    pub front: Option<Front>,
+}
+
+/// The balancers in front of a listener, and who turns away everybody else.
+#[derive(Clone, Debug)]
+pub struct Front {
+    /// From where headers are believed.
+    pub balancers: Balancers,
+    /// Who looks.
+    pub doorkeeper: Arc<Doorkeeper>,
 }
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Way {
-    /// Our address.
+    /// Our address, or that of the balancer in front of us.
     pub(super) local: SocketAddr,
     /// The client's.
     pub(super) peer: SocketAddr,
@@ -98,7 +110,7 @@ pub async fn serve(
     let door = Arc::new(door);
     let mut shutdown = pin!(shutdown);
     loop {
-        let (tcp, peer, permit) = tokio::select! {
+        let (tcp, permit) = tokio::select! {
             () = &mut shutdown => break,
             next = next(&listener, &room) => next,
         };
@@ -108,7 +120,7 @@ pub async fn serve(
             stopping: stopping.clone(),
             _permit: permit,
         };
-        tokio::spawn(visit.receive(tcp, peer));
+        tokio::spawn(visit.receive(tcp));
     }
     drop((listener, stopping));
     stop.send_replace(());
@@ -118,17 +130,14 @@ pub async fn serve(
 }
 
 /// The next connection, once there is room for it.
-async fn next(
-    listener: &TcpListener,
-    room: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
     loop {
         // Nobody closes the semaphore; if it were, there would be no room ever again.
         let Ok(permit) = Arc::clone(room).acquire_owned().await else {
             return pending().await;
         };
         match listener.accept().await {
-            Ok((tcp, peer)) => return (tcp, peer, permit),
+            Ok((tcp, _)) => return (tcp, permit),
             Err(error) => {
                 tracing::warn!(%error, "an administrative connection was not accepted");
                 sleep(ACCEPT_PAUSE).await;
@@ -146,13 +155,15 @@ struct Visit {
 }
 
 impl Visit {
-    async fn receive(self, tcp: TcpStream, peer: SocketAddr) {
-        let Ok(local) = tcp.local_addr() else {
-            return;
+    async fn receive(self, mut tcp: TcpStream) {
+        let ends = match timeout(HANDSHAKE_TIMEOUT, self.introduce(&mut tcp)).await {
+            Ok(Ok(ends)) => ends,
+            Ok(Err(error)) => return tracing::debug!(%error, "nobody is behind a connection"),
+            Err(_) => return tracing::debug!("a PROXY protocol header took too long"),
         };
         let way = Way {
-            local,
-            peer,
+            local: ends.destination,
+            peer: ends.source,
             security: Security::Plain,
             caller: Caller::Admitted,
         };
@@ -181,6 +192,18 @@ impl Visit {
             Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
             Err(_) => tracing::debug!("an administrative handshake took too long"),
         }
+    }
+
+    /// Learns who is at the other end of `tcp`, from the balancer if there is one.
+    async fn introduce(&self, tcp: &mut TcpStream) -> io::Result<Ends> {
+        let Some(front) = &self.door.front else {
+            return Ok(Ends {
+                source: tcp.peer_addr()?,
+                destination: tcp.local_addr()?,
+            });
+        };
+        front.doorkeeper.admit(tcp, &front.balancers)?;
+        Ok(front.doorkeeper.introduce(tcp).await?)
     }
 
     /// Answers requests until the connection ends, or `identity` is renewed: whom it was shown to,

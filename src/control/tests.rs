@@ -27,7 +27,11 @@ struct Stage {
 
 impl Stage {
     fn new(hosts: HostRule) -> Self {
-        Self::with(Door { tls: None, hosts })
+        Self::with(Door {
+            tls: None,
+            hosts,
+            front: None,
+        })
     }
 
     fn admin() -> Self {
@@ -269,7 +273,14 @@ async fn the_verbose_answer_lists_so_many_tokens_and_counts_the_others() {
         .map(|n| report(&format!("c{n:04}"), TokenState::Absent, None))
         .collect();
     let hosts = HostRule::Ours(Hosts::Listed(Vec::new()));
-    let stage = Stage::telling(Door { tls: None, hosts }, tokens);
+    let stage = Stage::telling(
+        Door {
+            tls: None,
+            hosts,
+            front: None,
+        },
+        tokens,
+    );
 
     let answer = stage.get("/readyz?verbose").await.json();
 
@@ -345,6 +356,7 @@ async fn over_tls_health_is_told_to_those_who_trust_the_certificate() {
             ServerIdentity::new(&tls, Protocols::Http11).unwrap(),
         )),
         hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
+        front: None,
     });
     let anchors = TrustAnchors::system_and([tls.certificate_pem.as_str()]).unwrap();
     let client = ClientTls::new(&anchors, None, Http2::Off).unwrap();
@@ -379,6 +391,7 @@ async fn a_door_that_asks_for_certificates_tells_nothing_to_those_who_show_none(
             ServerIdentity::new(&tls, Protocols::Http11).unwrap(),
         )),
         hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
+        front: None,
     });
     let anchors = TrustAnchors::system_and([certificate_pem.as_str()]).unwrap();
     let own = ClientCertificate {

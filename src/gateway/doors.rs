@@ -6,8 +6,11 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::{self, Control, Door, HostRule};
+use crate::control::{self, Control, Door, Front, HostRule};
+use crate::metrics::{Listener, Metrics};
+use crate::proxy_protocol::Doorkeeper;
 use crate::tls::TlsError;
 use crate::tls::server::{Protocols, Renewable, ServerIdentity};
 
@@ -51,10 +54,23 @@ pub(super) fn admin_identity(config: &Config) -> Result<Option<ServerIdentity>, 
 }
 
 /// The door of the admin listener.
-pub(super) fn admin_door(config: &Config) -> Result<Door, TlsError> {
+pub(super) fn admin_door(
+    config: &Config,
+    metrics: &Metrics,
+    clock: &Clock,
+) -> Result<Door, TlsError> {
+    let front = config.admin.balancers.clone().map(|balancers| Front {
+        balancers,
+        doorkeeper: Arc::new(Doorkeeper::new(
+            Listener::Admin,
+            metrics.proxy_protocol(),
+            clock.clone(),
+        )),
+    });
     Ok(Door {
         tls: admin_identity(config)?.map(Renewable::new),
         hosts: HostRule::Ours(config.admin.hosts.clone()),
+        front,
     })
 }
 
@@ -63,5 +79,6 @@ fn metrics_door() -> Door {
     Door {
         tls: None,
         hosts: HostRule::Free,
+        front: None,
     }
 }

@@ -164,6 +164,12 @@ pub(super) const CLIENT_CONNECTIONS: Family = family(
     &[],
     "Connections from flows open now.",
 );
+pub(super) const PROXY_PROTOCOL_REFUSED: Family = family(
+    "attache_proxy_protocol_refused_total",
+    Kind::Counter,
+    &["listener", "reason"],
+    "Connections closed for the PROXY protocol header that was to begin them, by reason: stranger, missing, malformed.",
+);
 pub(super) const CONFIG_RELOADS: Family = family(
     "attache_config_reloads_total",
     Kind::Counter,
@@ -242,6 +248,7 @@ pub const FAMILIES: &[Family] = &[
     TUNNELS,
     UPSTREAM_RETRIES,
     CLIENT_CONNECTIONS,
+    PROXY_PROTOCOL_REFUSED,
     DNS_LOOKUPS,
     CONFIG_RELOADS,
     STORE_UP,

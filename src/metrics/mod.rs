@@ -24,6 +24,7 @@ use crossbeam_utils::CachePadded;
 use crate::connector::ConnectorId;
 
 mod admin;
+mod balancers;
 mod families;
 mod histogram;
 mod lookups;
@@ -35,6 +36,7 @@ mod tokens;
 mod worker;
 
 pub use admin::AdminMetrics;
+pub use balancers::{BalancerRefusal, Listener, ProxyProtocolMetrics};
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, RetryCause, Series};
@@ -86,6 +88,7 @@ struct Counters {
     unknown: Arc<Series>,
     tokens: Arc<TokenMetrics>,
     lookups: Arc<LookupMetrics>,
+    proxy_protocol: Arc<ProxyProtocolMetrics>,
     store: Arc<StoreMetrics>,
     admin: AdminMetrics,
     reloads: [AtomicU64; RELOAD_OUTCOMES.len()],
@@ -116,6 +119,7 @@ impl Metrics {
             unknown: Arc::new(Series::new(NONE, workers)),
             tokens: Arc::default(),
             lookups: Arc::default(),
+            proxy_protocol: Arc::default(),
             store: Arc::default(),
             admin: AdminMetrics::default(),
             reloads: Default::default(),
@@ -186,6 +190,11 @@ impl Metrics {
     /// The counters of name look-ups.
     pub fn lookups(&self) -> Arc<LookupMetrics> {
         Arc::clone(&self.counters.lookups)
+    }
+
+    /// The counters of connections that were to begin with a PROXY protocol header.
+    pub fn proxy_protocol(&self) -> Arc<ProxyProtocolMetrics> {
+        Arc::clone(&self.counters.proxy_protocol)
     }
 
     /// Where the store's standing is told.

@@ -216,6 +216,10 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
     for (outcome, count) in LOOKUP_OUTCOMES.iter().zip(counters.lookups.read()) {
         lookups.number(&[outcome], count as f64);
     }
+    let mut headers = Rows::of(families::PROXY_PROTOCOL_REFUSED);
+    counters.proxy_protocol.read(|listener, reason, count| {
+        headers.number(&[listener, reason], count as f64);
+    });
     let mut reloads = Rows::of(families::CONFIG_RELOADS);
     for (outcome, count) in RELOAD_OUTCOMES.iter().zip(&counters.reloads) {
         reloads.number(&[outcome], count.load(Ordering::Relaxed) as f64);
@@ -226,7 +230,7 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
     for ((operation, code), count) in counters.admin.read() {
         admin.number(&[&operation, &code.to_string()], count as f64);
     }
-    [certificates, lookups, reloads, admin, build]
+    [certificates, lookups, headers, reloads, admin, build]
         .map(Rows::done)
         .into()
 }

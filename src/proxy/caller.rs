@@ -16,6 +16,7 @@ use super::tunnel::Tunnel;
 use super::worker::Worker;
 use crate::clock::Clock;
 use crate::config::Hosts;
+use crate::proxy_protocol::Ends;
 
 /// The longest line of `Host` that is remembered, in bytes: a domain name's 253 (RFC 1035 §2.3.4),
 /// a last dot, and a port. A longer one names nobody, and would be held as long as its connection.
@@ -56,14 +57,18 @@ pub(crate) struct KnownHost {
 impl Caller {
     /// Whoever is at the other end of `socket`, which speaks no TLS yet.
     pub(super) fn of(socket: &TcpStream) -> io::Result<Self> {
-        Ok(Self::between(socket.peer_addr()?, socket.local_addr()?))
+        Ok(Self::between(Ends {
+            source: socket.peer_addr()?,
+            destination: socket.local_addr()?,
+        }))
     }
 
-    /// Whoever is at `peer`, and reached the gateway at `local`.
-    pub(super) fn between(peer: SocketAddr, local: SocketAddr) -> Self {
+    /// Whoever is at the source of `ends`, which speaks no TLS yet, and reached the gateway, or the
+    /// balancer before it, at their destination.
+    pub(super) fn between(ends: Ends) -> Self {
         Self {
-            peer,
-            local,
+            peer: ends.source,
+            local: ends.destination,
             certificate: None,
             tls: false,
             host: OnceLock::new(),
@@ -199,7 +204,10 @@ mod tests {
 
     fn caller() -> Caller {
         let local = SocketAddr::from(([127, 0, 0, 1], 8080));
-        Caller::between(local, local)
+        Caller::between(Ends {
+            source: local,
+            destination: local,
+        })
     }
 
     fn learn(caller: &Caller, line: &str) -> bool {

@@ -33,6 +33,7 @@ use super::{rest, serve};
 use crate::config::{Limits, Timeouts};
 use crate::directory::Settings;
 use crate::logging::{self, Record};
+use crate::proxy_protocol::{Ends, Refused};
 use crate::tls::server::{self, ServerIdentity};
 
 /// Requests a client may send side by side on one HTTP/2 connection.
@@ -71,12 +72,18 @@ pub(super) fn converse(
         meter,
     };
     async move {
+        if conversation.admit(&socket).is_err() {
+            return;
+        }
         let spoken = poll_fn(|cx| socket.poll_read_ready(cx));
         if while_patient(&conversation.meter, spoken).await.is_err() {
             return;
         }
         conversation.meter.spoke();
-        let served = Box::pin(conversation.begin(socket)).await;
+        let served = match conversation.settings.inbound.balancers {
+            None => Box::pin(conversation.begin(socket, None)).await,
+            Some(_) => Box::pin(conversation.begin_behind_balancer(socket)).await,
+        };
         if let Ok(served) = served {
             served.await;
         }
@@ -95,9 +102,38 @@ struct Conversation {
 type Served = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 impl Conversation {
-    /// From the first byte to HTTP.
-    async fn begin(&self, socket: TcpStream) -> io::Result<Served> {
-        let caller = Caller::of(&socket)?;
+    /// Lets `socket` in, unless it should come from a balancer and does not.
+    fn admit(&self, socket: &TcpStream) -> Result<(), Refused> {
+        let doorkeeper = &self.worker.plane().doorkeeper;
+        let balancers = self.settings.inbound.balancers.as_ref();
+        balancers.map_or(Ok(()), |balancers| doorkeeper.admit(socket, balancers))
+    }
+
+    /// From the first byte of a balancer to HTTP with the client behind it.
+    async fn begin_behind_balancer(&self, mut socket: TcpStream) -> io::Result<Served> {
+        let doorkeeper = &self.worker.plane().doorkeeper;
+        let ends = {
+            let introduction = pin!(async { Ok(doorkeeper.introduce(&mut socket).await?) });
+            while_patient(&self.meter, introduction).await?
+        };
+        // The balancer has spoken, and not yet the client. What the runtime knows of the socket is
+        // that there was something to read, so the socket itself is asked.
+        self.meter.shaken();
+        {
+            let mut first = [0];
+            let spoken = pin!(socket.peek(&mut first));
+            while_patient(&self.meter, spoken).await?;
+        }
+        self.meter.spoke();
+        Box::pin(self.begin(socket, Some(ends))).await
+    }
+
+    /// From the first byte to HTTP; `ends` are the socket's own unless a balancer named others.
+    async fn begin(&self, socket: TcpStream, ends: Option<Ends>) -> io::Result<Served> {
+        let caller = match ends {
+            None => Caller::of(&socket)?,
+            Some(ends) => Caller::between(ends),
+        };
         match &self.settings.tls {
             None => {
                 let greeting = pin!(greet(socket, &self.meter));

@@ -25,6 +25,7 @@ use super::{location, resolve, scrub};
 use crate::connector::ConnectorId;
 use crate::credential::Credential;
 use crate::directory::Snapshot;
+use crate::proxy_protocol::Ends;
 
 /// A flow at the doors.
 #[derive(Debug)]
@@ -51,7 +52,10 @@ impl Doors {
     /// A flow at `peer` that reached the gateway at `local`.
     pub fn between(peer: SocketAddr, local: SocketAddr) -> Self {
         Self {
-            caller: Caller::between(peer, local),
+            caller: Caller::between(Ends {
+                source: peer,
+                destination: local,
+            }),
             via: Via::new("00000000-0000-0000-0000-000000000000"),
             request_id: HeaderValue::from_static("00000000-0000-0000-0000-000000000000"),
         }

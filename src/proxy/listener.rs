@@ -249,10 +249,11 @@ mod tests {
     use crate::dial::{AddressPolicy, Dialer, Lookup, Resolver};
     use crate::directory::{Settings, Snapshot};
     use crate::logging::AccessLog;
-    use crate::metrics::Metrics;
+    use crate::metrics::{Listener, Metrics};
     use crate::proxy::Plane;
     use crate::proxy::admit::InFlight;
     use crate::proxy::rewrite::Via;
+    use crate::proxy_protocol::Doorkeeper;
 
     fn plane(workers: usize) -> Arc<Plane> {
         let config = Config::parse("connectors: []", "/".as_ref()).unwrap();
@@ -262,6 +263,7 @@ mod tests {
         let runtime = tokio::runtime::Handle::current();
         let resolver = Resolver::new(names, clock.clone(), runtime, metrics.lookups());
         Arc::new(Plane {
+            doorkeeper: Doorkeeper::new(Listener::Flows, metrics.proxy_protocol(), clock.clone()),
             directory: Arc::new(Directory::new(Snapshot {
                 settings: Arc::new(Settings {
                     limits: config.limits,

@@ -26,6 +26,7 @@ use crate::dial::Dialer;
 use crate::directory::Directory;
 use crate::logging::AccessLog;
 use crate::metrics::{Metrics, Series};
+use crate::proxy_protocol::Doorkeeper;
 
 mod plane;
 mod listener;
@@ -98,6 +99,7 @@ struct Plane {
     unknown: Arc<Series>,
     access_log: AccessLog,
     via: Via,
+    doorkeeper: Doorkeeper,
     in_flight: InFlight,
     draining: AtomicBool,
 }

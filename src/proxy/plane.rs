@@ -19,7 +19,8 @@ use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::directory::{Directory, PoolId};
 use crate::logging::AccessLog;
-use crate::metrics::Metrics;
+use crate::metrics::{Listener, Metrics};
+use crate::proxy_protocol::Doorkeeper;
 
 /// How long a worker's runtime may take to end once it was told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -62,6 +63,11 @@ impl DataPlane {
     pub fn start(parts: Parts, listeners: Vec<TcpListener>) -> io::Result<Self> {
         let unique = uuid::Uuid::new_v4().simple().to_string();
         let plane = Arc::new(Plane {
+            doorkeeper: Doorkeeper::new(
+                Listener::Flows,
+                parts.metrics.proxy_protocol(),
+                parts.clock.clone(),
+            ),
             unknown: parts.metrics.unknown(),
             directory: parts.directory,
             dialer: parts.dialer,

@@ -17,6 +17,7 @@ mod auth;
 mod canary;
 mod connectors;
 mod inbound;
+mod proxy_protocol;
 mod reference;
 mod revocation;
 mod secrets;

@@ -61,6 +61,7 @@ impl Desk {
         let door = Door {
             tls: None,
             hosts: HostRule::Ours(Hosts::Listed(Vec::new())),
+            front: None,
         };
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
