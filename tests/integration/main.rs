@@ -69,6 +69,7 @@ mod pools;
 mod protocol_lines;
 mod principals;
 mod protocols;
+mod proxy_protocol;
 mod rate_limits;
 mod refusals;
 mod registry;

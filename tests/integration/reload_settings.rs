@@ -50,6 +50,10 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
             "admin",
             "admin: { listen: 127.0.0.1:0, hosts: [gw.example] }",
         ),
+        (
+            "admin",
+            "admin: { listen: 127.0.0.1:0, proxy_protocol: true, balancers: [127.0.0.1] }",
+        ),
         ("metrics.listen", "metrics: { listen: 127.0.0.1:0 }"),
         (
             "store",
@@ -69,7 +73,7 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
         assert_eq!(last_reload(&gateway).await["error"], sentence);
         assert_eq!(gateway.get("/orders/x").await.text(), "ok");
     }
-    assert_eq!(reloads(&gateway, "failed").await, 7.0);
+    assert_eq!(reloads(&gateway, "failed").await, 8.0);
     gateway.drain().await;
 }
 

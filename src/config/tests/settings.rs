@@ -104,7 +104,7 @@ fn a_repeated_key_is_named_unless_it_may_be_a_secret() {
 #[test]
 fn keys_of_later_versions_are_refused_not_ignored() {
     for text in [
-        "inbound: { proxy_protocol: false }",
+        "metrics: { balancers: [] }",
         "connectors: [{ rotation: null }]",
         "connectors: [{ upstream: { warm: 1 } }]",
     ] {

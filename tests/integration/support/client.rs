@@ -14,6 +14,7 @@ use rustls_pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::body::Outgoing;
 use super::exchange::texts;
@@ -66,7 +67,11 @@ impl Client {
     pub(crate) async fn tls(address: SocketAddr, config: Arc<ClientConfig>) -> Self {
         let name = ServerName::try_from("localhost").unwrap();
         let handshake = TlsConnector::from(config).connect(name, connect(address).await);
-        let stream = within("a handshake", handshake).await.unwrap();
+        Self::tls_over(within("a handshake", handshake).await.unwrap(), address).await
+    }
+
+    /// Whatever ALPN settled on, over a handshake that is done.
+    pub(crate) async fn tls_over(stream: TlsStream<TcpStream>, address: SocketAddr) -> Self {
         let authority = format!("localhost:{}", address.port());
         if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
             Self::http2_over(stream, authority).await
@@ -75,7 +80,8 @@ impl Client {
         }
     }
 
-    async fn http1_over(stream: impl ReadWrite + 'static, authority: String) -> Self {
+    /// HTTP/1.1 over a connection that is there.
+    pub(crate) async fn http1_over(stream: impl ReadWrite + 'static, authority: String) -> Self {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
         Self {
             driver: tokio::spawn(connection),
@@ -84,7 +90,8 @@ impl Client {
         }
     }
 
-    async fn http2_over(stream: impl ReadWrite + 'static, authority: String) -> Self {
+    /// HTTP/2 over a connection that is there.
+    pub(crate) async fn http2_over(stream: impl ReadWrite + 'static, authority: String) -> Self {
         let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();

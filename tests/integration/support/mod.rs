@@ -16,6 +16,7 @@ use std::time::Duration;
 pub(crate) mod administrator;
 pub(crate) mod answer;
 pub(crate) mod authority;
+pub(crate) mod balancer;
 pub(crate) mod body;
 pub(crate) mod canary;
 pub(crate) mod chaos;
