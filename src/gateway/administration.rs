@@ -72,6 +72,7 @@ impl Administration {
 pub(super) struct Office {
     registry: Registry,
     validator: Validator,
+    authentication: Authentication,
 }
 
 /// Where administrators manage connectors: over what `administration` keeps and `feed` publishes, or
@@ -97,8 +98,9 @@ pub(super) fn open(
     let provider =
         oidc.map(|oidc| Provider::new(oidc, &config.trust, dialer.clone(), clock.clone()));
     let provider = provider.transpose().map_err(StartError::Trust)?;
+    let authentication = Authentication::new(store.clone(), provider, clock.clone());
     let api = Api::new(Parts {
-        authentication: Authentication::new(store.clone(), provider, clock.clone()),
+        authentication: authentication.clone(),
         administration: access::Administration::new(store.clone(), clock.clone()),
         metrics: Arc::clone(&desk.metrics),
         registry: registry.clone(),
@@ -108,6 +110,7 @@ pub(super) fn open(
     let office = Office {
         registry,
         validator,
+        authentication,
     };
     Ok((Some(office), api))
 }
@@ -120,6 +123,10 @@ impl Office {
             // What was published trusts the same bundles, so that this was refused before.
             let error = with_sources(&error);
             tracing::error!(error, "connectors are tried as before the reload");
+        }
+        if let Err(error) = self.authentication.keep_within(&config.trust) {
+            let error = with_sources(&error);
+            tracing::error!(error, "the provider is asked as before the reload");
         }
     }
 }

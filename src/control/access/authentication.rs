@@ -15,8 +15,10 @@ use super::oidc::{Disbelieved, Identity, Provider};
 use super::throttle::{Note, Throttle};
 use super::{Actor, Scope, TOKEN_PREFIX, Token};
 use crate::clock::{Clock, in_real_time};
+use crate::config;
 use crate::control::store::{AdminToken, AuditEntry, AuditOutcome, Store};
 use crate::logging::with_sources;
+use crate::tls::TlsError;
 
 /// Hashes that are computed at once, each in 19 MiB and tens of milliseconds of a core.
 const HASHES_MAX: usize = 2;
@@ -99,6 +101,16 @@ impl Authentication {
             hashes: Arc::new(Semaphore::new(HASHES_MAX)),
             known: Mutex::default(),
         }))
+    }
+
+    /// Asks the provider, if there is one, within what `trust` allows from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a bundle cannot be used; then nothing changed.
+    pub fn keep_within(&self, trust: &config::Trust) -> Result<(), TlsError> {
+        let provider = self.0.provider.as_ref();
+        provider.map_or(Ok(()), |provider| provider.keep_within(trust))
     }
 
     /// Who sent a request with these `fields` from `address`. Acts on what the store says now: a

@@ -17,9 +17,8 @@ use super::{Role, Scope};
 use crate::clock::Clock;
 use crate::config;
 use crate::connector::Organization;
-use crate::dial::{AddressPolicy, Dialer};
+use crate::dial::Dialer;
 use crate::tls::TlsError;
-use crate::tls::client::{ClientTls, TrustAnchors};
 
 mod jwt;
 mod keys;
@@ -77,18 +76,21 @@ impl Provider {
         dialer: Dialer,
         clock: Clock,
     ) -> Result<Self, TlsError> {
-        let bundles = trust.ca_bundles.iter().chain(&settings.ca_bundle);
-        let anchors = TrustAnchors::system_and(bundles.map(|bundle| &**bundle))?;
-        let line = line::Line {
-            dialer,
-            tls: ClientTls::new(&anchors, None, crate::connector::Http2::Off)?,
-            policy: AddressPolicy::allowing(&trust.token_endpoint_allow_addresses),
-        };
+        let line = line::Line::new(dialer, settings, trust)?;
         Ok(Self {
             settings: settings.clone(),
             clock: clock.clone(),
             keys: Keys::new(settings, line, clock),
         })
+    }
+
+    /// Asks for keys within what `trust` allows from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a bundle cannot be used; then nothing changed.
+    pub(super) fn keep_within(&self, trust: &config::Trust) -> Result<(), TlsError> {
+        self.keys.keep_within(&self.settings, trust)
     }
 
     /// Whom `token` names.

@@ -2,10 +2,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
+use attache::clock::{Clock, Turned};
 use attache::control::access::{Actor, Role, Unauthenticated};
 use attache::control::store::AuditOutcome;
+use attache::gateway::Environment;
 use jsonwebtoken::jwk::Jwk;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
@@ -13,9 +15,12 @@ use tokio::net::TcpListener;
 
 use super::office::{Office, START_SECONDS, only};
 use crate::support::answer::Answer;
+use crate::support::client::Client;
+use crate::support::gateway::Running;
 use crate::support::origin::{self, Origin, Setup};
 use crate::support::pki::Leaf;
 use crate::support::stage::Stage;
+use crate::support::store_room::StoreRoom;
 
 const DISCOVERY: &str = "/.well-known/openid-configuration";
 const ROLES: &str = "roles: { admins: full-admin, readers: external-read-only-admin }";
@@ -374,4 +379,60 @@ async fn a_provider_at_a_refused_address_is_not_asked() {
 
     assert_eq!(refused(asked), Unauthenticated::Unavailable);
     assert_eq!(issuer.origin.tally().accepted, 0);
+}
+
+fn reached_by_none() -> &'static str {
+    "trust: { ca_bundles: [{ file: ca.pem }], token_endpoint_allow_addresses: [] }\n"
+}
+
+#[tokio::test]
+async fn a_provider_whose_address_is_no_longer_allowed_is_not_asked_again() {
+    let stage = Stage::new();
+    let key = Key::new(Algorithm::ES256, "one");
+    let issuer = Issuer::start(&stage, &[&key]).await;
+    let office = Office::with(&stage, &issuer.yaml()).await;
+    assert!(office.ask(&key.sign(&issuer.claims())).await.is_ok());
+    let asked = issuer.origin.tally().accepted;
+
+    let narrowed = stage.config(reached_by_none()).unwrap();
+    office.authentication.keep_within(&narrowed.trust).unwrap();
+    // Past the time that keys are used for.
+    office.turned.advance(Duration::from_secs(2 * 3_600));
+    let later = office.ask(&key.sign(&issuer.claims())).await;
+
+    assert_eq!(refused(later), Unauthenticated::Unavailable);
+    assert_eq!(issuer.origin.tally().accepted, asked);
+}
+
+#[tokio::test]
+async fn a_reload_says_where_a_provider_may_be() {
+    let stage = Stage::new();
+    let key = Key::new(Algorithm::ES256, "one");
+    let issuer = Issuer::start(&stage, &[&key]).await;
+    let room = StoreRoom::sqlite(&stage).await;
+    let admin = format!("admin:\n  listen: 127.0.0.1:0\n  oidc: {}\n", issuer.yaml());
+    let own = room.yaml(&admin);
+    let start = UNIX_EPOCH + Duration::from_secs(START_SECONDS);
+    let turned = Turned::starting_at(start);
+    let environment = Environment {
+        clock: Clock::turned(&turned),
+        ..Environment::system()
+    };
+    let narrow = format!("{}{own}", reached_by_none());
+    let gateway = Running::start_in(&stage, &narrow, environment).await;
+    let token = format!("Bearer {}", key.sign(&issuer.claims()));
+    let ask = async || {
+        let mut client = Client::http1(gateway.admin()).await;
+        let fields = [("authorization", token.as_str())];
+        let asked = client.call("GET", "/api/v1/whoami", &fields, "").await;
+        asked.status.as_u16()
+    };
+    assert_eq!(ask().await, 503);
+    assert_eq!(issuer.origin.tally().accepted, 0);
+
+    gateway.reload(stage.config(&own)).unwrap();
+    // Past the least time between two questions.
+    turned.advance(Duration::from_secs(31));
+
+    assert_eq!(ask().await, 200);
 }

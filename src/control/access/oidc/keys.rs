@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::connector::{HttpsUrl, SigningAlgorithm};
 use crate::logging::with_sources;
+use crate::tls::TlsError;
 
 /// How long a set is not asked for again unless a token names a key that is not in it.
 const FRESH_FOR: Duration = Duration::from_secs(300);
@@ -77,6 +78,19 @@ impl Keys {
             held: Mutex::default(),
             asking: tokio::sync::Mutex::default(),
         }))
+    }
+
+    /// Asks the provider of `settings` within what `trust` allows from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a bundle cannot be used; then nothing changed.
+    pub(super) fn keep_within(
+        &self,
+        settings: &config::Oidc,
+        trust: &config::Trust,
+    ) -> Result<(), TlsError> {
+        self.0.line.keep_within(settings, trust)
     }
 
     /// The key that `kid` names, fit for `algorithm`; a token that names none is of the only key

@@ -5,8 +5,10 @@
 //! Over verified TLS to an address that token endpoints may have. No redirect is followed; an
 //! answer has [`BODY_BYTES_MAX`] bytes at most, and all of it ends within [`LIMIT`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
@@ -17,9 +19,11 @@ use tokio::task::JoinSet;
 use tokio::time::timeout_at;
 
 use crate::clock::in_real_time;
-use crate::connector::{HttpsUrl, InvalidUrl};
+use crate::config;
+use crate::connector::{Http2, HttpsUrl, InvalidUrl};
 use crate::dial::{AddressPolicy, DialError, Dialer};
-use crate::tls::client::ClientTls;
+use crate::tls::TlsError;
+use crate::tls::client::{ClientTls, TrustAnchors};
 
 /// All of a question.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -32,9 +36,26 @@ const FIELDS_MAX: usize = 100;
 
 /// The way to the provider.
 pub(super) struct Line {
-    pub(super) dialer: Dialer,
-    pub(super) tls: ClientTls,
-    pub(super) policy: AddressPolicy,
+    dialer: Dialer,
+    /// What of it the configuration's `trust` decides; a question under way keeps its own.
+    bounds: ArcSwap<Bounds>,
+}
+
+/// Whom the provider may be, and where.
+struct Bounds {
+    tls: ClientTls,
+    policy: AddressPolicy,
+}
+
+impl Bounds {
+    fn of(settings: &config::Oidc, trust: &config::Trust) -> Result<Self, TlsError> {
+        let bundles = trust.ca_bundles.iter().chain(&settings.ca_bundle);
+        let anchors = TrustAnchors::system_and(bundles.map(|bundle| &**bundle))?;
+        Ok(Self {
+            tls: ClientTls::new(&anchors, None, Http2::Off)?,
+            policy: AddressPolicy::allowing(&trust.token_endpoint_allow_addresses),
+        })
+    }
 }
 
 /// Why a document was not had.
@@ -61,6 +82,34 @@ pub(super) enum LineError {
 }
 
 impl Line {
+    /// The way to the provider of `settings`, within what `trust` allows.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a bundle cannot be used.
+    pub(super) fn new(
+        dialer: Dialer,
+        settings: &config::Oidc,
+        trust: &config::Trust,
+    ) -> Result<Self, TlsError> {
+        let bounds = ArcSwap::from_pointee(Bounds::of(settings, trust)?);
+        Ok(Self { dialer, bounds })
+    }
+
+    /// Keeps within what `trust` allows from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`TlsError`] if a bundle cannot be used; then nothing changed.
+    pub(super) fn keep_within(
+        &self,
+        settings: &config::Oidc,
+        trust: &config::Trust,
+    ) -> Result<(), TlsError> {
+        self.bounds.store(Arc::new(Bounds::of(settings, trust)?));
+        Ok(())
+    }
+
     /// The document at `url`.
     ///
     /// # Errors
@@ -85,9 +134,10 @@ impl Line {
             )
             .body(Empty::<Bytes>::new())
             .map_err(LineError::Unwritable)?;
+        let bounds = self.bounds.load_full();
         let dialed = self
             .dialer
-            .dial(url.origin(), &self.tls, &self.policy, LIMIT)
+            .dial(url.origin(), &bounds.tls, &bounds.policy, LIMIT)
             .await
             .map_err(LineError::Dial)?;
         let (mut sender, connection) = http1::Builder::new()
