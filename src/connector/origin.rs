@@ -293,6 +293,59 @@ mod tests {
         ));
     }
 
+    /// The WHATWG URL standard §3.5 reads a host that ends in a number as an IPv4 address, in any
+    /// base and length, after percent-decoding and IDNA: what is checked is what it stands for.
+    #[test]
+    fn a_host_that_stands_for_an_address_is_read_as_that_address() {
+        for (host, address) in [
+            ("127.0.0.1", "127.0.0.1"),
+            ("127.0.0.1.", "127.0.0.1"),
+            ("127.1", "127.0.0.1"),
+            ("2130706433", "127.0.0.1"),
+            ("0x7f.1", "127.0.0.1"),
+            ("0177.0.0.1", "127.0.0.1"),
+            ("0xA9FEA9FE", "169.254.169.254"),
+            ("0", "0.0.0.0"),
+            ("%31%32%37.0.0.1", "127.0.0.1"),
+            ("127%2e0%2e0%2e1", "127.0.0.1"),
+            ("１２７.０.０.１", "127.0.0.1"),
+            ("127。0。0。1", "127.0.0.1"),
+            ("[::ffff:127.0.0.1]", "::ffff:127.0.0.1"),
+            ("[0::0:1]", "::1"),
+        ] {
+            let domain = ResourceDomain::parse(&format!("https://{host}:8443/api"));
+            let read = domain.map(|domain| domain.origin().address());
+            assert_eq!(read, Ok(address.parse().ok()), "{host}");
+        }
+    }
+
+    #[test]
+    fn a_host_that_is_neither_a_name_nor_an_address_is_refused() {
+        for host in [
+            "256.256.256.256",
+            "1.2.3.4.5",
+            "0x100000000",
+            "127.0.0.0x1g.1",
+            "1.2.3.08",
+            "127..0.1",
+            "[::1%25eth0]",
+            "[::1",
+            "::1",
+            "[v1.x]",
+            "[127.0.0.1]",
+            "a%00.example",
+            "a%2fb.example",
+            "a%40b.example",
+            "a b.example",
+            "a%0d%0ab.example",
+            "xn--a.example",
+            "",
+        ] {
+            let read = ResourceDomain::parse(&format!("https://{host}/api"));
+            assert!(read.is_err(), "{host}: {read:?}");
+        }
+    }
+
     #[test]
     fn the_base_path_stays_as_written() {
         for (text, base) in [

@@ -1,10 +1,10 @@
 //! What `/readyz?verbose` tells of connectors: the control plane's words for what the directory
 //! holds.
 
+use crate::control::validate::told;
 use crate::control::{FailureReport, TokenReport, TokenState};
 use crate::credential::{self, FailureClass, TokenFailure};
 use crate::directory::Directory;
-use crate::logging;
 
 /// The state of every token, those that cannot be renewed first: the list is cut where it is long.
 pub(super) fn token_reports(directory: &Directory) -> Vec<TokenReport> {
@@ -47,7 +47,7 @@ fn failure_report(failure: TokenFailure) -> FailureReport {
         class: failure.class.name(),
         outcome: failure.reason.outcome().name(),
         code: failure.reason.code().map(str::to_owned),
-        error: logging::with_sources(&*failure.reason),
+        error: told(&*failure.reason),
         since: failure.since,
         attempts: failure.attempts,
         next_attempt_at: failure.next_attempt_at,

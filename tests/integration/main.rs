@@ -9,6 +9,7 @@ mod support;
 
 mod access;
 mod access_log;
+mod addresses;
 mod addressing;
 mod allow;
 mod answer_heads;

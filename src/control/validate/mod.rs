@@ -340,9 +340,9 @@ async fn taken(mut stream: Stream) -> Result<(), Broken> {
     }
 }
 
-/// What is said of `error`; not what a name resolves to where that is refused. Whoever may try
-/// connectors would learn by name what stands in a network that is closed to them.
-fn told(error: &(dyn Error + 'static)) -> String {
+/// What is said of `error`; not what a name resolves to where that is refused. Whoever may write or
+/// try connectors would learn by name what stands in a network that is closed to them.
+pub fn told(error: &(dyn Error + 'static)) -> String {
     let chain = std::iter::successors(Some(error), |error| (*error).source());
     let mut dials = chain.filter_map(|error| error.downcast_ref::<DialError>());
     match dials.next() {

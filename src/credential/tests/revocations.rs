@@ -43,10 +43,6 @@ async fn a_revocation_that_fails_is_counted_and_not_tried_again() {
             "rejected",
         ),
         (json(503, ""), "rejected"),
-        (
-            answer(302, "Location: https://other.example/\r\n", ""),
-            "rejected",
-        ),
         (b"220 smtp\r\n\r\n".to_vec(), "malformed"),
         (Vec::new(), "unreachable"),
     ] {
@@ -58,6 +54,42 @@ async fn a_revocation_that_fails_is_counted_and_not_tried_again() {
 
         stage.until_revoked(outcome, 1).await;
         assert_eq!(stage.server.count(), 2);
+    }
+}
+
+/// protocol.md, row 57.
+#[tokio::test]
+async fn no_redirect_of_a_revocation_is_followed() {
+    for status in [301, 302, 303, 307, 308] {
+        let stage = Stage::new().await;
+        let source = stage.holding(stage.revocable()).await;
+        let port = stage.server.address.port();
+        let location = format!("Location: https://login.example:{port}/elsewhere\r\n");
+        stage.server.will_answer(answer(status, &location, ""));
+
+        stage.credentials.revoke(&source);
+
+        stage.until_revoked("rejected", 1).await;
+        assert_eq!(stage.server.count(), 2, "{status}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_is_not_revoked_at_a_refused_address() {
+    for host in ["[::ffff:10.0.0.1]", "[::1]", "169.254.169.254"] {
+        let stage = Stage::new().await;
+        let port = stage.server.address.port();
+        let url = format!("https://{host}:{port}/revoke");
+        let elsewhere = OAuth2 {
+            revocation_url: Some(HttpsUrl::parse(&url).expect("a URL")),
+            ..stage.oauth2()
+        };
+        let source = stage.holding(elsewhere).await;
+
+        stage.credentials.revoke(&source);
+
+        stage.until_revoked("unreachable", 1).await;
+        assert_eq!(stage.server.count(), 1, "{host}");
     }
 }
 
