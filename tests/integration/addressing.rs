@@ -106,6 +106,7 @@ async fn with_connector_id_the_whole_target_is_the_request_path() {
 
 #[tokio::test]
 async fn over_http2_both_forms_address_alike() {
+    // RFC 9110 §7.7; protocol.md, line 10.
     let scene = Scene::plain().await;
     let mut client = Client::http2(scene.gateway.flows()).await;
 
@@ -244,7 +245,7 @@ async fn connector_id_given_twice_or_empty_or_malformed_is_refused() {
 
 #[tokio::test]
 async fn a_path_that_looks_like_an_authority_stays_on_the_configured_host() {
-    // protocol.md, row 38.
+    // protocol.md, row 38 and point 10.
     let scene = Scene::start(Plan {
         base: "",
         ..Plan::new()

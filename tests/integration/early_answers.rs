@@ -78,7 +78,8 @@ async fn until_none(gateway: &Running, name: &str, labels: &[(&str, &str)]) {
 
 #[tokio::test]
 async fn a_refusal_reaches_a_client_that_goes_on_sending_before_it_reads() {
-    // RFC 9112 §9.6: closing at once would reset the connection, and the answer with it.
+    // RFC 9112 §9.6: closing at once would reset the connection, and the answer with it;
+    // protocol.md, row 23.
     let scene = Scene::start_with(
         Plan {
             settings: "limits: { request_body_bytes_max: 1KiB }\n\

@@ -38,6 +38,7 @@ async fn before_raw(protocols: Protocols, lines: &[&str]) -> (RawOrigin, Running
 
 #[tokio::test]
 async fn a_client_is_told_to_go_on_once_its_origin_can_be_written_to_and_not_before() {
+    // RFC 9110 §10.1.1; protocol.md, lines 13 and 14.
     let (raw, gateway) = before_raw(Protocols::Http1, &["upstream: { connect: 30s }"]).await;
     let mut near = Wire::plain(gateway.flows()).await;
     near.write(waiting("/orders/x", 5)).await;
@@ -62,6 +63,7 @@ async fn a_client_is_told_to_go_on_once_its_origin_can_be_written_to_and_not_bef
 
 #[tokio::test]
 async fn what_is_refused_is_refused_instead_of_100_and_its_body_never_read() {
+    // RFC 9110 §10.1.1; protocol.md, line 13 and row 23.
     let stage = Stage::new();
     let authority = Authority::plain(&stage.server()).await;
     authority.answer_with(|_, _| rejection(400, "invalid_client"));

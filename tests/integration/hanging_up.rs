@@ -186,7 +186,7 @@ async fn a_flow_that_closes_its_sending_half_still_gets_its_answer() {
 
 #[tokio::test]
 async fn a_flow_that_closes_its_sending_half_amid_its_request_gets_no_other_answer_than_400() {
-    // protocol.md, row 6.
+    // protocol.md, row 6; RFC 9112 §8.
     let (_, handler) = never();
     let scene = scene(Protocols::Http1, handler).await;
     let mut wire = Wire::plain(scene.gateway.flows()).await;

@@ -183,7 +183,7 @@ async fn connection_named_host_keeps_a_bodys_framing() {
 
 #[tokio::test]
 async fn fields_of_one_connection_are_dropped_whether_connection_names_them_or_not() {
-    // RFC 9110 §7.6.1; protocol.md, lines 1 and 2.
+    // RFC 9110 §7.6.1; protocol.md, lines 1 and 2 and point 1.
     let scene = Scene::plain().await;
 
     let message = arrived(
@@ -222,7 +222,7 @@ async fn a_connection_field_that_is_no_text_is_dropped_and_so_is_what_others_nam
 
 #[tokio::test]
 async fn te_travels_as_trailers_alone_and_named_in_connection() {
-    // RFC 9110 §10.1.4; protocol.md, line 4.
+    // RFC 9110 §10.1.4; protocol.md, line 4 and point 1.
     let scene = Scene::plain().await;
 
     let message = arrived(&scene, "TE: gzip;q=0.5, Trailers\r\nConnection: TE\r\n").await;

@@ -79,6 +79,7 @@ async fn what_a_running_gateway_cannot_change_is_refused_with_a_sentence_and_who
 
 #[tokio::test]
 async fn a_bad_reload_changes_nothing_and_is_counted_logged_and_shown() {
+    // protocol.md, point 17.
     let stage = Stage::new();
     let origin = Origin::plain(&stage.server()).await;
     let good = orders(&origin);

@@ -69,6 +69,7 @@ async fn a_port_in_use_is_one_sentence_and_answers_1() {
 
 #[tokio::test]
 async fn a_bad_file_changes_nothing_and_says_so_in_the_log_and_to_administrators() {
+    // protocol.md, point 17.
     let stage = stage();
     let child = process(&stage.config_file(ORDERS));
     let admin = admin(&child).await;

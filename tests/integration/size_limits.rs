@@ -116,7 +116,7 @@ async fn a_body_of_just_the_limit_is_carried() {
 
 #[tokio::test]
 async fn a_head_over_head_bytes_max_is_refused_with_a_problem() {
-    // RFC 6585 §5; protocol.md, rows 7 and 29.
+    // RFC 6585 §5; protocol.md, rows 7 and 29 and point 13.
     let scene = scene("limits: { head_bytes_max: 8KiB }\n").await;
     let long = "a".repeat(9000);
     let megabyte = "a".repeat(1024 * 1024);

@@ -158,6 +158,7 @@ async fn thousands_of_slow_clients_over_tls_cost_little_and_go() {
 
 #[tokio::test]
 async fn thousands_of_clients_of_which_some_never_read_cost_little_and_go() {
+    // protocol.md, point 8 and row 31.
     claim_cheap_and_gone(DEAF, "").await;
 }
 

@@ -128,6 +128,7 @@ async fn a_request_reaches_the_origin_piece_by_piece() {
 
 #[tokio::test]
 async fn a_flow_that_takes_nothing_holds_the_origin_back_and_is_given_up() {
+    // protocol.md, row 31 and point 13.
     for (flow, upstream) in pairs() {
         let (pen, handler) = penned(&[]);
         let scene = Scene::start(Plan {
@@ -298,6 +299,7 @@ async fn an_answer_that_breaks_off_breaks_off_for_the_flow_too() {
 
 #[tokio::test]
 async fn a_request_that_breaks_off_never_looks_whole_to_the_origin() {
+    // RFC 9112 §8; protocol.md, line 28.
     for (flow, upstream) in pairs() {
         let (ended, mut end) = mpsc::unbounded_channel();
         let scene = Scene::start(Plan {
@@ -330,7 +332,7 @@ async fn a_request_that_breaks_off_never_looks_whole_to_the_origin() {
 
 #[tokio::test]
 async fn an_answer_before_the_whole_request_is_relayed_and_its_connection_not_used_again() {
-    // The late body must not reach the origin as something else; protocol.md, row 23.
+    // The late body must not reach the origin as something else; protocol.md, row 23 and point 7.
     let stage = Stage::new();
     let raw = RawOrigin::start(Setup {
         protocols: Protocols::Http1,

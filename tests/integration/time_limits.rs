@@ -256,6 +256,7 @@ async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
 
 #[tokio::test]
 async fn an_idle_http2_connection_is_closed() {
+    // protocol.md, point 13.
     let scene = Scene::start(Plan {
         settings: "timeouts: { idle: 200ms, drain_delay: 0s }\n",
         ..Plan::new()

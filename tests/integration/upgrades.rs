@@ -243,7 +243,7 @@ async fn an_ordinary_answer_to_an_upgrade_is_one_and_its_connection_serves_nobod
 
 #[tokio::test]
 async fn an_origin_that_switches_to_something_else_is_told_as_its_fault() {
-    // RFC 9110 §15.2.2.
+    // RFC 9110 §15.2.2; protocol.md, line 14 and point 5.
     for fields in [
         "Connection: Upgrade\r\nUpgrade: x-chat\r\n",
         "Connection: Upgrade\r\nUpgrade: websocket, x-chat\r\n",
@@ -311,7 +311,7 @@ async fn bytes_behind_an_upgrade_wait_for_the_origins_consent_and_come_first_the
 
 #[tokio::test]
 async fn extended_connect_is_refused_as_connect_is() {
-    // RFC 8441 §4: only where a server said that it may.
+    // RFC 8441 §4: only where a server said that it may; protocol.md, line 36 and row 19.
     let scene = Scene::start(allowing(Protocols::Both)).await;
     let tcp = TcpStream::connect(scene.gateway.flows()).await.unwrap();
     let (mut sender, connection) = h2::client::handshake(tcp).await.unwrap();

@@ -204,7 +204,7 @@ async fn a_clock_set_back_costs_nothing_and_lengthens_no_life() {
 
 #[tokio::test]
 async fn two_connectors_with_one_token_url_never_share_a_token() {
-    // CVE-2026-2836.
+    // CVE-2026-2836; protocol.md, row 22 and point 12.
     let stage = Stage::new().await;
     let same = || stage.oauth2();
     let scoped = OAuth2 {
