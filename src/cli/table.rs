@@ -1,8 +1,13 @@
-//! Tables for people: columns as wide as their widest text, and nothing that could move a cursor.
+//! Tables for people: columns as wide as their widest text, up to a bound, and nothing that could
+//! move a cursor.
 
 use std::fmt;
 
 use crate::harmless::shown;
+
+/// The widest that a column is made, in characters. A longer text shifts its own row alone: texts are
+/// other people's, and every row is filled up to the longest.
+const WIDTH_MAX: usize = 100;
 
 /// A table of texts.
 pub(super) struct Table<const COLUMNS: usize> {
@@ -28,7 +33,7 @@ impl<const COLUMNS: usize> fmt::Display for Table<COLUMNS> {
         let mut widths = [0; COLUMNS];
         for row in &self.rows {
             for (width, text) in widths.iter_mut().zip(row) {
-                *width = text.chars().count().max(*width);
+                *width = text.chars().count().max(*width).min(WIDTH_MAX);
             }
         }
         for row in &self.rows {
@@ -56,5 +61,16 @@ mod tests {
             table.to_string(),
             "ID      NAME\na       Café\u{fffd}[2J\nlonger  b\u{fffd}\u{fffd}\u{fffd}\u{fffd}c\n"
         );
+    }
+
+    #[test]
+    fn one_long_text_does_not_fill_every_row() {
+        let mut table = Table::new(["ID", "NAME"]);
+        table.row(["x".repeat(100_000), "a".to_owned()]);
+        for _ in 0..1_000 {
+            table.row(["y".to_owned(), "b".to_owned()]);
+        }
+
+        assert!(table.to_string().len() < 300_000);
     }
 }
