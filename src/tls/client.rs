@@ -323,7 +323,7 @@ pub fn can_sign(pem: &str, algorithm: SigningAlgorithm) -> Result<bool, TlsError
 pub fn certificates(pem: &str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let found = CertificateDer::pem_slice_iter(pem.as_bytes())
         .collect::<Result<Vec<_>, _>>()
-        .map_err(TlsError::Pem)?;
+        .map_err(TlsError::from)?;
     if found.is_empty() {
         return Err(TlsError::NoCertificate);
     }
@@ -340,7 +340,7 @@ pub fn private_key(pem: &str) -> Result<PrivateKeyDer<'static>, TlsError> {
         if matches!(error, rustls_pki_types::pem::Error::NoItemsFound) {
             TlsError::NoPrivateKey
         } else {
-            TlsError::Pem(error)
+            error.into()
         }
     })
 }

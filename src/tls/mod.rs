@@ -10,6 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use rustls::crypto::CryptoProvider;
+use rustls_pki_types::pem;
 
 pub mod client;
 pub mod fault;
@@ -52,6 +53,34 @@ fn end(der: &[u8]) -> Option<SystemTime> {
     Some(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
 }
 
+/// What is wrong with PEM text. The parser's own words repeat a line of it, and a key whose line ends
+/// were lost is one line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadPem {
+    /// It begins and does not end.
+    #[error("what begins with -----BEGIN …----- has no -----END …----- in a line of its own")]
+    NoEnd,
+    /// Its first line is not as it has to be.
+    #[error("a line that begins with -----BEGIN does not end as it has to; were line ends lost?")]
+    Start,
+    /// What stands between them.
+    #[error("what stands between -----BEGIN …----- and -----END …----- is no base64")]
+    Content,
+}
+
+impl From<pem::Error> for TlsError {
+    fn from(error: pem::Error) -> Self {
+        use pem::Error::{IllegalSectionStart, MissingSectionEnd};
+        Self::Pem(if matches!(error, MissingSectionEnd { .. }) {
+            BadPem::NoEnd
+        } else if matches!(error, IllegalSectionStart { .. }) {
+            BadPem::Start
+        } else {
+            BadPem::Content
+        })
+    }
+}
+
 /// Why PEM text gives no usable certificates or keys. Texts never repeat the PEM.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -63,7 +92,7 @@ pub enum TlsError {
     NoPrivateKey,
     /// PEM that cannot be read.
     #[error("holds PEM that cannot be read")]
-    Pem(#[source] rustls_pki_types::pem::Error),
+    Pem(#[source] BadPem),
     /// A certificate that cannot be used as a trust anchor.
     #[error("holds a certificate that cannot be a trust anchor")]
     Anchor(#[source] rustls::Error),
@@ -91,4 +120,31 @@ pub enum TlsError {
     /// The protocol versions do not fit the provider.
     #[error("the TLS configuration was refused")]
     Protocol(#[source] rustls::Error),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logging::with_sources;
+
+    #[test]
+    fn what_is_said_of_bad_pem_repeats_nothing_of_it() {
+        let content = "bm90IHRvIGJlIHNob3duIHRvIGFueWJvZHk";
+        for text in [
+            format!("-----BEGIN CERTIFICATE-----{content}-----END CERTIFICATE-----"),
+            format!("-----BEGIN CERTIFICATE-----{content}"),
+            format!("-----BEGIN CERTIFICATE-----\n{content}"),
+            format!("-----BEGIN CERTIFICATE-----\n{content}!\n-----END CERTIFICATE-----\n"),
+        ] {
+            let said = with_sources(&client::certificates(&text).unwrap_err());
+
+            let listed = format!("{:?}", content.as_bytes());
+            assert!(!said.contains(content), "{said}");
+            assert!(!said.contains(listed.trim_matches(['[', ']'])), "{said}");
+            assert!(
+                said.starts_with("holds PEM that cannot be read: "),
+                "{said}"
+            );
+        }
+    }
 }

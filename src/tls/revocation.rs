@@ -94,7 +94,7 @@ pub(super) fn unusable(error: VerifierBuilderError) -> TlsError {
 fn newest(pem: &str) -> Result<Vec<List>, TlsError> {
     let mut lists = Vec::new();
     for der in CertificateRevocationListDer::pem_slice_iter(pem.as_bytes()) {
-        lists.push(read(der.map_err(TlsError::Pem)?)?);
+        lists.push(read(der.map_err(TlsError::from)?)?);
     }
     if lists.is_empty() {
         return Err(TlsError::NoRevocationList);
