@@ -73,7 +73,8 @@ fn written_out(location: &str, permit: &Permit) -> Option<String> {
     let absolute = location.starts_with("//") || path.split('/').next()?.contains(':');
     // Behind `/{connector-id}` alone, the next name would stand in the connector's place.
     let at_base = permit.target().path() == resource.base_path() && !path.is_empty();
-    if absolute || !(path.starts_with('/') || at_base || holds_dots(path)) {
+    let relative = !absolute && (path.starts_with('/') || at_base || holds_dots(path));
+    if !relative && !lacks_authority(location) {
         return None;
     }
     let asked = format!("{}{}", resource.origin(), permit.target());
@@ -83,6 +84,22 @@ fn written_out(location: &str, permit: &Permit) -> Option<String> {
     let ours = (meant.origin() == asked.origin()).then_some(&meant[Position::BeforePath..]);
     ours.and_then(|path| gateway_address(path, permit))
         .or_else(|| Some(meant.into()))
+}
+
+/// Whether `location` names the scheme of the web and no authority: to a client that reads URLs as
+/// browsers do, `https:/x` is `/x` on the host that it asked (WHATWG URL §4.4, scheme state), which
+/// is the gateway. They pass over tabs and what stands before the scheme, and a backslash is a slash.
+fn lacks_authority(location: &str) -> bool {
+    let heard = |byte: &u8| *byte > b' ';
+    let mut bytes = location.bytes().filter(heard);
+    let scheme: Vec<u8> = bytes
+        .by_ref()
+        .take_while(|byte| *byte != b':')
+        .take(6)
+        .collect();
+    let web = scheme.eq_ignore_ascii_case(b"https") || scheme.eq_ignore_ascii_case(b"http");
+    let slash = |byte| matches!(byte, Some(b'/' | b'\\'));
+    web && !(slash(bytes.next()) && slash(bytes.next()))
 }
 
 fn holds_dots(reference: &str) -> bool {
@@ -111,6 +128,36 @@ mod tests {
         }
         assert_eq!(behind("https://api.example?q", "api.example"), Some("?q"));
         assert_eq!(behind("https://api.example", "api.example"), Some(""));
+    }
+
+    #[test]
+    fn a_web_address_without_an_authority_is_known_however_it_is_written() {
+        for location in [
+            "https:/x",
+            "https:x",
+            "https:",
+            "HTTP:/x",
+            "https:/@/x",
+            "https:\\x",
+            "h\tttps:/x",
+            " https:/x",
+            "https:\t/x",
+        ] {
+            assert!(lacks_authority(location), "{location:?}");
+        }
+        for location in [
+            "https://a.example",
+            "https:\\\\a.example",
+            "https:/\t/a.example",
+            "http:///a.example",
+            "httpsx:/x",
+            "mailto:x",
+            "/https:/x",
+            "x",
+            "",
+        ] {
+            assert!(!lacks_authority(location), "{location:?}");
+        }
     }
 
     #[test]

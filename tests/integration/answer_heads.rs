@@ -237,6 +237,10 @@ async fn a_location_never_leads_a_flow_to_another_connector() {
         ("/api", "/api/../crm/y?z", "{origin}/crm/y?z"),
         ("/api", "/api/%2e%2e/crm/y", "{origin}/crm/y"),
         ("/api", "/x/../api/y", "/orders/y"),
+        // WHATWG URL §4.4, scheme state: without an authority these are relative.
+        ("/api", "https:/crm/y", "{origin}/crm/y"),
+        ("/api", "HTTPS:\\crm/y", "{origin}/crm/y"),
+        ("/api", "https:/api/y", "/orders/y"),
         ("", "/../crm/y", "/orders/crm/y"),
         ("", "../../crm/y", "/orders/crm/y"),
     ] {
