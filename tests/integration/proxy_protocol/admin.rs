@@ -68,6 +68,24 @@ async fn who_comes_from_outside_balancers_is_closed_whatever_it_says() {
 }
 
 #[tokio::test]
+async fn whoever_is_silent_before_or_within_its_header_is_closed() {
+    let stage = Stage::new();
+    let gateway = Running::start(&stage, ANYBODY).await;
+    let whole = header(SOURCE, DESTINATION);
+    let mut silent = Vec::new();
+    for cut in [0, 1, 16, whole.len() - 1] {
+        silent.push(wire(gateway.admin(), &whole[..cut]).await);
+    }
+
+    for client in &mut silent {
+        assert!(client.is_closed().await);
+    }
+    for reason in ["stranger", "missing", "malformed"] {
+        assert_eq!(refused(&gateway, reason).await, 0.0);
+    }
+}
+
+#[tokio::test]
 async fn a_header_may_come_in_any_two_pieces() {
     let stage = Stage::new();
     let gateway = Running::start(&stage, ANYBODY).await;

@@ -170,6 +170,39 @@ async fn the_destination_that_a_balancer_names_is_an_address_of_ours_and_no_othe
     }
 }
 
+/// Source networks mean something behind a balancer, and its own address means nothing.
+#[tokio::test]
+async fn the_networks_of_a_connector_are_held_against_the_source() {
+    let scene = Scene::start(Plan {
+        settings: ANYBODY,
+        connector: &["allow: [ { networks: [203.0.113.0/28, 2001:db8::/64] } ]"],
+        ..Plan::new()
+    })
+    .await;
+
+    for (source, status) in [
+        ("203.0.113.15:1", 200),
+        ("203.0.113.16:1", 403),
+        ("127.0.0.1:1", 403),
+        ("[2001:db8::7]:1", 200),
+        ("[2001:db8:0:1::7]:1", 403),
+        ("[::ffff:203.0.113.15]:1", 200),
+        ("[::ffff:203.0.113.16]:1", 403),
+    ] {
+        let destination = match source.starts_with('[') {
+            true => "[2001:db8::1]:443",
+            false => DESTINATION,
+        };
+        let mut client = wire(scene.gateway.flows(), &header(source, destination)).await;
+        client.write(GET).await;
+        assert_eq!(client.answer().await.status(), status, "{source}");
+    }
+    // Who names nobody is at the balancer's own address.
+    let mut client = wire(scene.gateway.flows(), &local()).await;
+    client.write(GET).await;
+    assert_eq!(client.answer().await.reason(), "caller-denied");
+}
+
 #[tokio::test]
 async fn the_access_log_has_the_address_of_the_flow() {
     let stage = Stage::new();
