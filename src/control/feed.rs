@@ -276,8 +276,9 @@ impl Follower {
                 revision: changes.revision,
             }
         });
-        publishing.await.unwrap_or_else(|error| {
-            tracing::error!(%error, "what the store holds could not be published");
+        // The panic itself is in the log already; an error repeats what it said.
+        publishing.await.unwrap_or_else(|_panicked| {
+            tracing::error!("what the store holds could not be published");
             Looked::Failed(None)
         })
     }

@@ -185,7 +185,9 @@ impl Resolver {
             drop(permit);
             found
         });
-        asked.await.map_err(io::Error::other)?
+        // What a panic said stays untold.
+        let ended = |_panicked| io::Error::other("the look-up ended early");
+        asked.await.map_err(ended)?
     }
 
     fn names(&self) -> MutexGuard<'_, Names> {

@@ -14,6 +14,8 @@ use crate::logging;
 const SETTLE: Duration = Duration::from_millis(100);
 /// How many times as long as it took to make a copy no other one is made.
 const REST: u32 = 10;
+/// What is said of a copy whose maker panicked; why is in the log already.
+const PANICKED: &str = "its writer panicked";
 /// When a copy is tried again that could not be made.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -48,8 +50,9 @@ impl Keeper {
                 tracing::error!(error, "the snapshot of the store cannot be used");
                 None
             }
-            Err(error) => {
-                tracing::error!(%error, "the snapshot of the store could not be read");
+            // The panic itself is in the log already; an error repeats what it said.
+            Err(_panicked) => {
+                tracing::error!("the snapshot of the store could not be read");
                 None
             }
         }
@@ -88,7 +91,7 @@ impl Keeper {
         let changes = changes.map_err(|error| logging::with_sources(&error))?;
         let (file, store, now) = (self.file.clone(), store.clone(), clock.wall());
         let writing = spawn_blocking(move || file.write(store.keyring(), now, &changes));
-        let written = writing.await.map_err(|error| error.to_string())?;
+        let written = writing.await.map_err(|_panicked| PANICKED.to_owned())?;
         written.map_err(|error| logging::with_sources(&error))
     }
 }

@@ -314,3 +314,20 @@ async fn names_over_the_bound_are_refused_while_all_others_are_being_looked_up()
     assert!(matches!(joined, Step::Wait(_)));
     assert_eq!(room.resolver.names().by_host.len(), NAMES_MAX);
 }
+
+#[tokio::test]
+async fn a_look_up_that_panics_fails_and_what_it_said_stays_untold() {
+    let turned = Turned::starting_at(SystemTime::UNIX_EPOCH);
+    let resolver = Resolver::new(
+        Lookup::Scripted(Arc::new(|host| panic!("c4nary of {host}"))),
+        Clock::turned(&turned),
+        Handle::current(),
+        Metrics::new(1, 1).lookups(),
+    );
+
+    let failed = resolver.lookup("orders.example").await.unwrap_err();
+
+    let told = format!("{failed} {failed:?}");
+    assert!(told.contains("ended early"), "{told}");
+    assert!(!told.contains("c4nary"), "{told}");
+}
