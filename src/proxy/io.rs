@@ -6,6 +6,9 @@
 //! its stream is kept from hyper until the answer is out. A reset is passed on at once. If the
 //! stream ended amid a body, the body's reader finds out: nothing more comes, and it says so.
 //!
+//! What an HTTP/1.1 client sends is followed by [`Strict`] on its way to hyper, which gets nothing of
+//! it behind the first byte that is refused, and so refuses the message.
+//!
 //! A client that still sends when it is answered for the last time gets that answer whole, and so
 //! does one whose origin answers early: the connection is not closed before it (RFC 9112 §9.6), and
 //! an origin that takes no more is read to its end.
@@ -23,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::linger::Linger;
 use super::malformed::Malformed;
 use super::meter::{Meter, Phase};
+use super::strict::{POISON, Strict};
 
 /// Up to this many bytes are copied together rather than written as a vector: to the kernel, and to
 /// rustls, the way of a vector is the longer one.
@@ -56,8 +60,8 @@ pub(crate) struct Io<S> {
 /// Who is at the other end, as far as it makes a difference here.
 #[derive(Debug)]
 enum Peer {
-    /// An HTTP/1.1 client, with what replaces hyper's own words.
-    Http1Client(Arc<Malformed>),
+    /// An HTTP/1.1 client, with what replaces hyper's own words, and how far it was followed.
+    Http1Client(Arc<Malformed>, Strict),
     /// An HTTP/1.1 origin.
     Http1Origin,
     /// An HTTP/2 origin. hyper drives it in a task of its own, which ends with the socket.
@@ -84,7 +88,7 @@ impl<S> Io<S> {
     /// Makes this an HTTP/1.1 client's: `malformed` speaks in hyper's place, the end of the
     /// client's stream waits for the answer, and bytes after an answer begin another head.
     pub(crate) fn of_http1_client(mut self, malformed: Arc<Malformed>) -> Self {
-        self.peer = Peer::Http1Client(malformed);
+        self.peer = Peer::Http1Client(malformed, Strict::default());
         self
     }
 
@@ -107,6 +111,9 @@ impl<S> Io<S> {
     pub(crate) fn read_again(&mut self, read_ahead: Bytes) {
         if read_ahead.is_empty() {
             return;
+        }
+        if let Peer::Http1Client(_, strict) = &mut self.peer {
+            strict.begin_again();
         }
         self.replay = match self.replay.is_empty() {
             true => read_ahead,
@@ -131,7 +138,7 @@ impl<S> Io<S> {
     }
 
     fn is_of_http1_client(&self) -> bool {
-        matches!(self.peer, Peer::Http1Client(_))
+        matches!(self.peer, Peer::Http1Client(..))
     }
 
     /// Whether `buf` holds words of hyper's own, which are then replaced: nothing else is written
@@ -140,7 +147,7 @@ impl<S> Io<S> {
         let speaks = self.meter.carries_nothing()
             && self.meter.all_written.load(Ordering::Acquire)
             && self.own_words.is_empty();
-        let Peer::Http1Client(malformed) = &self.peer else {
+        let Peer::Http1Client(malformed, _) = &self.peer else {
             return false;
         };
         let words = malformed.instead_of(buf).filter(|_| speaks);
@@ -169,6 +176,49 @@ impl<S> Io<S> {
                 Poll::Pending => {}
             }
         }
+    }
+
+    /// Follows what was read of a client behind `before`, and takes back what hyper is not to have.
+    fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Peer::Http1Client(_, strict) = &mut self.peer else {
+            return;
+        };
+        let read = &buf.filled()[before..];
+        let passes = strict.follow(read);
+        if passes == read.len() {
+            return;
+        }
+        self.replay = match strict.is_held() {
+            true => [&read[passes..], &self.replay].concat().into(),
+            false => Bytes::from_static(POISON),
+        };
+        buf.set_filled(before + passes);
+        if passes == 0 {
+            // Nothing at all would be the end of the stream.
+            self.put_replay(buf);
+        }
+    }
+
+    fn put_replay(&mut self, buf: &mut ReadBuf<'_>) -> usize {
+        let count = self.replay.remaining().min(buf.remaining());
+        buf.put_slice(&self.replay.split_to(count));
+        count
+    }
+
+    /// Whether what hyper has of the client ends with what it refuses.
+    fn is_refused(&self) -> bool {
+        matches!(&self.peer, Peer::Http1Client(_, strict) if strict.is_refused())
+    }
+
+    /// Whether what the client sent behind its request waits for the answer.
+    fn is_held(&mut self) -> bool {
+        let Peer::Http1Client(_, strict) = &mut self.peer else {
+            return false;
+        };
+        if strict.is_held() && self.meter.carries_nothing() {
+            strict.go_on();
+        }
+        strict.is_held()
     }
 
     fn read_some(&self, count: usize) {
@@ -202,6 +252,20 @@ impl<S> Io<S> {
 }
 
 impl<S: AsyncRead + Unpin> Io<S> {
+    /// Looks for what the client sends while it is to wait for an answer: that of one piece is kept,
+    /// and its going away is noticed. Ready at the end of its stream.
+    fn poll_held(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.meter.wake_when_over();
+        if self.replay.has_remaining() {
+            return Poll::Pending;
+        }
+        ready!(self.poll_spoken(cx))?;
+        match self.stream_ended {
+            true => Poll::Ready(Ok(())),
+            false => Poll::Pending,
+        }
+    }
+
     /// Ready when there is something to read: the client's next bytes, which are kept, or the end
     /// of its stream. Holds nothing until then.
     pub(crate) fn poll_spoken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -223,11 +287,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.replay.has_remaining() {
-            let count = self.replay.remaining().min(buf.remaining());
-            buf.put_slice(&self.replay.split_to(count));
+        let held = self.is_held();
+        if self.replay.has_remaining() && !held {
+            let before = buf.filled().len();
+            let count = self.put_replay(buf);
             self.read_some(count);
+            if !self.is_refused() {
+                self.follow(buf, before);
+            }
             return Poll::Ready(Ok(()));
+        }
+        if held && !self.stream_ended {
+            ready!(self.poll_held(cx))?;
         }
         if matches!(self.peer, Peer::Http2Origin) && self.meter.is_closing_reader(cx) {
             return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
@@ -236,7 +307,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Err(error));
         }
-        if !self.stream_ended {
+        if !self.stream_ended && !self.is_refused() {
             ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
             self.stream_ended = buf.filled().len() == before && buf.remaining() > 0;
             if matches!(self.peer, Peer::Http1Origin) {
@@ -245,16 +316,19 @@ impl<S: AsyncRead + Unpin> AsyncRead for Io<S> {
             // Also of what came with the end: who judges how a connection ended asks for it.
             if buf.filled().len() > before {
                 self.read_some(buf.filled().len() - before);
+                self.follow(buf, before);
             }
         }
-        if self.stream_ended {
+        if self.stream_ended || self.is_refused() && buf.filled().len() == before {
             // HTTP/2 has no half-closed connections (RFC 9113 §5.1 closes streams, not these).
             if !self.is_of_http1_client() || self.meter.carries_nothing() {
                 return Poll::Ready(Ok(()));
             }
             // `Meter::request_ended` has hyper read again when the answer is out.
-            self.meter.ended.store(true, Ordering::Release);
-            self.meter.body_reader.wake();
+            if self.stream_ended {
+                self.meter.ended.store(true, Ordering::Release);
+                self.meter.body_reader.wake();
+            }
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))

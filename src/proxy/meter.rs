@@ -89,6 +89,8 @@ pub(crate) struct Meter {
     pub(super) body_open: AtomicBool,
     /// Whether the client has shut its sending half down.
     pub(super) ended: AtomicBool,
+    /// Whether hyper is to read again when nothing is in flight.
+    is_waited_for: AtomicBool,
     /// Who waits for more of a request's body.
     pub(super) body_reader: AtomicWaker,
     /// Whether every answer so far was written out.
@@ -130,6 +132,7 @@ impl Meter {
             untaken_since_ms: Mutex::default(),
             body_open: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            is_waited_for: AtomicBool::new(false),
             body_reader: AtomicWaker::new(),
             all_written: AtomicBool::new(true),
             can_rest: AtomicBool::new(false),
@@ -205,11 +208,19 @@ impl Meter {
     pub(crate) fn request_ended(&self) {
         if self.in_flight.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.enter(Phase::Idle);
-            if self.ended.load(Ordering::Acquire) {
-                // The end of the stream was kept from hyper, which waits for a word of the socket.
+            let waited = self.is_waited_for.load(Ordering::Relaxed);
+            if waited || self.ended.load(Ordering::Acquire) {
+                // The end of the stream, or what follows a request that may leave HTTP, was kept
+                // from hyper, which waits for a word of the socket.
+                self.is_waited_for.store(false, Ordering::Relaxed);
                 self.wake();
             }
         }
+    }
+
+    /// Something was kept from hyper until nothing is in flight.
+    pub(super) fn wake_when_over(&self) {
+        self.is_waited_for.store(true, Ordering::Release);
     }
 
     pub(crate) fn carries_nothing(&self) -> bool {

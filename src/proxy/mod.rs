@@ -55,6 +55,7 @@ mod alarm;
 mod upgrade;
 mod ahead;
 mod io;
+mod strict;
 mod meter;
 mod linger;
 mod sweep;

@@ -159,7 +159,7 @@ fn each_answer_belongs_to_its_request() {
     let good = echoed("hello");
     assert_eq!(answered(ASKED, &good), Ok(vec![200]));
     assert_eq!(answered(ASKED, REFUSED), Ok(vec![400]));
-    let broken = format!("{ASKED}GET /orders/a HTTP/1.1\nHost: localhost\n\n");
+    let broken = format!("{ASKED}GET /orders/a HTTP/1.1\nHost: localhost\r\n\r\n");
     assert_eq!(
         answered(&broken, &format!("{good}{REFUSED}")),
         Ok(vec![200, 400])
