@@ -79,7 +79,7 @@ use authorize::Permit;
 use caller::Visit;
 use errand::Errand;
 use error::Refusal;
-use fields::Fields;
+use fields::{Field, Fields};
 use observe::Observation;
 use outbound::Outbound;
 use pool::Supply;
@@ -135,6 +135,7 @@ async fn answer(
     let meter = &visit.meter;
     let (version, has_body) = (flow.version, !body.is_end_stream());
     meter.expect_body(has_body);
+    let mut close = fields.has(Field::Connection) && rewrite::is_unheard_close(&flow.headers);
     let carried = {
         let mut carrying = pin!(carry(visit, flow, fields, body, &mut observation));
         poll_fn(|cx| match meter.gives_up() {
@@ -143,7 +144,7 @@ async fn answer(
         })
         .await
     };
-    let mut close = visit.worker.plane().is_draining();
+    close |= visit.worker.plane().is_draining();
     let mut response = match carried {
         Ok(None) => respond::last_hop(observation),
         Ok(Some(carried)) if carried.switches() => {

@@ -5,10 +5,11 @@
 //! A [`Route`] leads to one connector's origin, behind its base path: no target, under any
 //! decoding, climbs out of it. What is forwarded is what came, byte for byte (RFC 9110 §7.7).
 
+use std::net::Ipv6Addr;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::uri::{Authority, PathAndQuery};
+use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, Uri, Version, request};
 
 use super::caller::Caller;
@@ -159,14 +160,15 @@ fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<()
         .map(|line| Authority::try_from(line.as_bytes()))
         .transpose()
         .map_err(|_| Refusal::BadHost("Host is not a host."))?;
+    check_form(flow, first.is_some())?;
     let authority = authority_of(&flow.uri, host)?;
     let authority = match authority {
         Some(authority) => authority,
         // RFC 9112 §3.2: only HTTP/1.0 knows requests without one.
         None if flow.version == Version::HTTP_10 => return Ok(()),
-        None => return Err(Refusal::BadHost("Host is missing.")),
+        None => return Err(MISSING_HOST),
     };
-    if authority.as_str().contains('@') {
+    if !is_host_and_port(&authority) {
         return Err(Refusal::BadHost("Host is not a host."));
     }
     if let Some(line) = first {
@@ -174,6 +176,44 @@ fn check_host(flow: &request::Parts, caller: &Caller, ours: &Hosts) -> Result<()
     }
     include(ours.include(&authority, caller.local()))
 }
+
+/// RFC 9112 §3.2: `uri-host [ ":" port ]`, without the user that an authority may have. The parser
+/// lets anything stand for a port, and between brackets.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let host = authority.host();
+    let literal = host.strip_prefix('[').map(|it| it.trim_end_matches(']'));
+    let port = match authority.as_str().strip_prefix(host) {
+        Some("") => "",
+        Some(behind) => match behind.strip_prefix(':') {
+            Some(port) => port,
+            None => return false,
+        },
+        None => return false,
+    };
+    literal.is_none_or(|literal| literal.parse::<Ipv6Addr>().is_ok())
+        && port.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Refuses a target that names an authority in a form that this gateway has no use for: another
+/// scheme's (RFC 9110 §7.4), that of CONNECT (RFC 9112 §3.2.3), or one that is to make up for `Host`,
+/// without which no request of HTTP/1.1 is valid (§3.2).
+fn check_form(flow: &request::Parts, has_host: bool) -> Result<(), Refusal> {
+    if flow.uri.authority().is_none() {
+        return Ok(());
+    }
+    let scheme = flow.uri.scheme();
+    if !scheme.is_some_and(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme)) {
+        return Err(Refusal::BadPath(
+            "The target is neither a path nor an http or https URI.",
+        ));
+    }
+    if !has_host && flow.version == Version::HTTP_11 {
+        return Err(MISSING_HOST);
+    }
+    Ok(())
+}
+
+const MISSING_HOST: Refusal = Refusal::BadHost("Host is missing.");
 
 fn include(ours: bool) -> Result<(), Refusal> {
     match ours {
@@ -282,6 +322,51 @@ mod tests {
             "/ä",
         ] {
             assert!(check_path(path).is_ok(), "{path}");
+        }
+    }
+
+    #[test]
+    fn a_host_has_no_user_and_its_port_is_a_number() {
+        // RFC 9112 §3.2, RFC 3986 §3.2.2 and §3.2.3.
+        let fits = |text: &str| Authority::try_from(text).is_ok_and(|it| is_host_and_port(&it));
+        for good in [
+            "a",
+            "a.",
+            "a:",
+            "a:80",
+            "[::1]",
+            "[::1]:443",
+            "127.0.0.1:8080",
+        ] {
+            assert!(fits(good), "{good}");
+        }
+        for bad in [
+            "a@b",
+            "a:b@c",
+            "a:x",
+            "a:80x",
+            "a:-1",
+            "[a]",
+            "[127.0.0.1]",
+            "[::1]x",
+            "[::1]:x",
+        ] {
+            assert!(!fits(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_names_an_authority_is_a_uri_of_ours() {
+        // RFC 9110 §7.4, RFC 9112 §3.2, §3.2.3.
+        let refused = |target: &str, has_host: bool| {
+            let request = http::Request::get(target).body(()).unwrap();
+            check_form(&request.into_parts().0, has_host).is_err()
+        };
+        assert!(!refused("/a", false), "Host is looked at elsewhere");
+        assert!(!refused("http://a/b", true) && !refused("HTTPS://a/b", true));
+        assert!(refused("http://a/b", false));
+        for bad in ["a:443", "a", "ftp://a/b", "ws://a/b"] {
+            assert!(refused(bad, true), "{bad}");
         }
     }
 

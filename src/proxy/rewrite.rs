@@ -62,6 +62,16 @@ pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
+/// Whether a `Connection` line that hyper does not read, for it is no text, says `close`: the request
+/// is the connection's last all the same (RFC 9112 §9.6).
+pub(crate) fn is_unheard_close(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION);
+    lines.iter().any(|line| {
+        let mut options = line.as_bytes().split(|byte| *byte == b',');
+        line.to_str().is_err() && options.any(|it| it.trim_ascii().eq_ignore_ascii_case(b"close"))
+    })
+}
+
 /// Whether a field's name, read with `_` as `-`, is one that only the gateway sets.
 ///
 /// Servers that turn names into environment variables (RFC 3875 §4.1.18) cannot tell the two
@@ -329,6 +339,23 @@ mod tests {
         let named = connection_options(&headers);
 
         assert_eq!(named, ["x-a", "x-b"]);
+    }
+
+    #[test]
+    fn close_is_heard_beside_what_is_no_text() {
+        for (line, unheard) in [
+            (&b"\xff, Close"[..], true),
+            (b"close\t,\x80", true),
+            (b"\xff", false),
+            (b"close\xff", false),
+            // hyper hears this itself.
+            (b"close", false),
+        ] {
+            let value = HeaderValue::from_bytes(line).unwrap_or(HeaderValue::from_static(""));
+            let headers = HeaderMap::from_iter([(header::CONNECTION, value)]);
+
+            assert_eq!(is_unheard_close(&headers), unheard, "{line:?}");
+        }
     }
 
     #[test]
