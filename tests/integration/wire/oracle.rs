@@ -89,7 +89,10 @@ fn a_credential_that_is_missing_doubled_another_or_elsewhere_is_flagged() {
     let line = "authorization: Basic c3ZjOm9yZGVycy1jYW5hcnk=\r\n";
     let twice = ARRIVED.replace(line, &line.repeat(2));
     let both = ARRIVED.replace(line, &format!("{line}x-api-key: crm-canary\r\n"));
-    let twin = ARRIVED.replace(line, &format!("{line}X_Api-Key: flow\r\n"));
+    let twin = ARRIVED.replace(
+        line,
+        &format!("{line}Authorization: flow\r\n").replace("Authorization:", "AUTHORIZATION:"),
+    );
     for (what, bytes, at) in [
         ("missing", ARRIVED.replace(line, ""), 0),
         ("doubled", twice, 0),
@@ -99,7 +102,7 @@ fn a_credential_that_is_missing_doubled_another_or_elsewhere_is_flagged() {
             0,
         ),
         ("another connector's beside it", both, 0),
-        ("a twin of another connector's", twin, 0),
+        ("a twin", twin, 0),
         ("at another origin", ARRIVED.to_owned(), 1),
     ] {
         assert!(judged(ASKED, &[arrival(&bytes, at)]).is_err(), "{what}");
@@ -209,11 +212,6 @@ fn the_strict_reading_refuses_what_some_would_read() {
         "GET  /a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
         "GET /a HTTP/1.1 \r\nHost: h\r\n\r\n".to_owned(),
         "GET /a HTTP/1.2\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET a HTTP/1.1\r\nHost: h\r\n\r\n".to_owned(),
-        "GET /a HTTP/1.1\r\n\r\n".to_owned(),
-        "GET /a HTTP/1.1\r\nHost: a@b\r\n\r\n".to_owned(),
-        format!("{head}Host: h\r\n\r\n"),
         format!("{head}A : b\r\n\r\n"),
         format!("{head}A: b\r\n c\r\n\r\n"),
         format!("{head}A: b\0\r\n\r\n"),
@@ -232,6 +230,32 @@ fn the_strict_reading_refuses_what_some_would_read() {
         let seen = model::read(bad.as_bytes());
         assert!(matches!(seen.end, End::Refused(_)), "{bad:?}: {seen:?}");
         assert!(seen.requests.iter().all(|asked| !asked.whole), "{bad:?}");
+    }
+}
+
+#[test]
+fn the_strict_reading_finds_fault_with_what_it_reads() {
+    // RFC 9112 §3.2.
+    for bad in [
+        "GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET a HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /a HTTP/1.1\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: a@b\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h\r\nHost: h\r\n\r\n",
+        "GET ftp://h/a HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET h:80 HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET * HTTP/1.1\r\nHost: h\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: h:x\r\n\r\n",
+        "GET /a HTTP/1.1\r\nHost: [h]\r\n\r\n",
+    ] {
+        let seen = model::read(bad.as_bytes());
+        assert!(
+            seen.requests[0].whole && seen.requests[0].fault.is_some(),
+            "{bad:?}"
+        );
+        assert_eq!(seen.end, End::Clean);
+        let arrived = arrival(&ARRIVED.replace("POST /api/x?y", "GET /api/a"), 0);
+        assert!(judged(bad, &[arrived]).is_err(), "{bad:?}");
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Asked {
     pub(crate) trailers: Vec<(String, String)>,
     /// Whether all of it is there.
     pub(crate) whole: bool,
+    /// Why it may not be carried, though nobody doubts where it ends.
+    pub(crate) fault: Option<&'static str>,
 }
 
 /// The version that a request says.
@@ -63,7 +65,8 @@ impl Asked {
         let says = |word| options.iter().any(|it| trim(it).eq_ignore_ascii_case(word));
         match self.version {
             Version::Http11 => says("close"),
-            Version::Http10 => says("close") || !says("keep-alive"),
+            // Whatever it asks for: nobody has to keep it (appendix C.2.2), and this gateway does not.
+            Version::Http10 => true,
         }
     }
 }
@@ -79,6 +82,10 @@ pub(crate) fn read(stream: &[u8]) -> Seen {
         }
         if rest.is_empty() {
             break End::Clean;
+        }
+        // RFC 9113 §3.4: another protocol, in which nothing is said here of what is wrong.
+        if rest.starts_with(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n") {
+            break End::Incomplete;
         }
         let (mut asked, behind) = match read_head(rest) {
             Ok(read) => read,
@@ -139,9 +146,8 @@ fn parse_head(head: &str) -> Result<Asked, &'static str> {
     if !is_token(method) {
         return Err("the method is no token");
     }
-    check_target(method, target)?;
     let fields = lines.map(parse_field).collect::<Result<Vec<_>, _>>()?;
-    let asked = Asked {
+    let mut asked = Asked {
         method: method.to_owned(),
         target: target.to_owned(),
         version,
@@ -149,39 +155,42 @@ fn parse_head(head: &str) -> Result<Asked, &'static str> {
         body: Vec::new(),
         trailers: Vec::new(),
         whole: false,
+        fault: check_target(method, target)?,
     };
-    match (asked.all("host").as_slice(), version) {
-        ([host], _) if is_host(host) => Ok(asked),
-        ([], Version::Http10) => Ok(asked),
-        ([], Version::Http11) => Err("no Host"),
-        ([_], _) => Err("an invalid Host"),
-        (_, _) => Err("several Host fields"),
-    }
+    let of_host = match (asked.all("host").as_slice(), version) {
+        ([host], _) if is_host(host) => None,
+        ([], Version::Http10) => None,
+        ([], Version::Http11) => Some("no Host"),
+        ([_], _) => Some("an invalid Host"),
+        (_, _) => Some("several Host fields"),
+    };
+    asked.fault = asked.fault.or(of_host);
+    Ok(asked)
 }
 
-/// RFC 9112 §3.2: which form, and no byte that ends or divides a target.
-fn check_target(method: &str, target: &str) -> Result<(), &'static str> {
+/// RFC 9112 §3.2: no byte that ends or divides a target, and one of four forms.
+fn check_target(method: &str, target: &str) -> Result<Option<&'static str>, &'static str> {
     let bytes: Vec<u8> = target
         .chars()
         .filter_map(|c| u8::try_from(c).ok())
         .collect();
-    if bytes.iter().any(|b| *b <= 0x20 || *b == 0x7f || *b == b'#') {
+    if bytes.iter().any(|b| *b <= 0x20 || *b == 0x7f) {
         return Err("a byte that no target holds");
     }
     if std::str::from_utf8(&bytes).is_err() {
         return Err("a target that is no text");
     }
+    if bytes.contains(&b'#') {
+        return Ok(Some("a fragment"));
+    }
     let absolute = target
         .split_once("://")
         .is_some_and(|(scheme, rest)| is_scheme(scheme) && !rest.starts_with(['/', '?']));
-    if target.starts_with('/')
+    let fits = target.starts_with('/')
         || absolute
         || method == "OPTIONS" && target == "*"
-        || method == "CONNECT" && is_host(target)
-    {
-        return Ok(());
-    }
-    Err("a target of no form")
+        || method == "CONNECT" && is_host(target);
+    Ok((!fits).then_some("a target of no form"))
 }
 
 fn is_scheme(text: &str) -> bool {

@@ -13,7 +13,7 @@
 //! It binds one way. A gateway may refuse what the reading admits: a Host that is not its own, a
 //! connector that does not exist, dot segments, fields over a limit, a body over one.
 
-use super::model::{Asked, End, Seen};
+use super::model::{Asked, End, Seen, Version};
 use super::recorder::{self, Arrived};
 use crate::support::message::{self, Kind, Message, Stream};
 
@@ -74,18 +74,20 @@ pub(crate) fn judge_arrivals(
 /// Exactly one credential, the connector's own.
 fn judge_credential(connectors: &[Connector], arrival: &Arrived) -> Result<(), String> {
     let own = &connectors[arrival.recorder];
-    for connector in connectors {
-        let found = all_spellings(&arrival.message, connector.field);
-        let expected: &[&str] = match connector.field == own.field {
-            true => &[own.credential],
-            false => &[],
-        };
-        if found != expected {
-            let at = own.id;
-            return Err(format!("{} at {at}: {found:?}", connector.field));
-        }
+    let found = all_spellings(&arrival.message, own.field);
+    if found != [own.credential] {
+        return Err(format!("{} at {}: {found:?}", own.field, own.id));
     }
-    Ok(())
+    let fields = &arrival.message.fields;
+    let mut values = fields.iter().chain(&arrival.message.trailers);
+    let is_anothers = |value: &str| {
+        let mut others = connectors.iter().filter(|other| other.id != own.id);
+        others.any(|other| value.contains(other.credential))
+    };
+    match values.find(|(_, value)| is_anothers(value)) {
+        Some((name, _)) => Err(format!("another's credential at {}, in {name}", own.id)),
+        None => Ok(()),
+    }
 }
 
 /// Every value of `name`, and of what is the same name to servers that read `_` as `-` (RFC 3875
@@ -102,6 +104,9 @@ fn dashed(name: &str) -> String {
 
 /// Whether `arrival` is `asked`, after it went through the gateway.
 fn is_of(connectors: &[Connector], asked: &Asked, arrival: &Arrived) -> Result<(), String> {
+    if let Some(fault) = asked.fault {
+        return Err(fault.to_owned());
+    }
     let message = &arrival.message;
     let (recorder, target) = upstream(connectors, asked).ok_or("its connector is another")?;
     if recorder != arrival.recorder {
@@ -117,18 +122,17 @@ fn is_of(connectors: &[Connector], asked: &Asked, arrival: &Arrived) -> Result<(
         true => asked.whole && message.body == asked.body,
         false => begins,
     };
-    if !fits && !(early && begins) {
+    if !(fits || early && begins) {
         return Err("with another content".to_owned());
     }
-    judge_fields(connectors, asked, message)
+    judge_fields(connectors[recorder].field, asked, message)
 }
 
-fn judge_fields(connectors: &[Connector], asked: &Asked, message: &Message) -> Result<(), String> {
+fn judge_fields(credential: &str, asked: &Asked, message: &Message) -> Result<(), String> {
     for (name, value) in &message.fields {
         let plain = dashed(name);
-        let credential = connectors.iter().any(|connector| connector.field == plain);
         let set = SET.contains(&name.to_ascii_lowercase().as_str());
-        if credential || set {
+        if plain == credential || set {
             continue;
         }
         if KEPT_BACK.contains(&plain.as_str())
@@ -181,14 +185,16 @@ fn upstream(connectors: &[Connector], asked: &Asked) -> Option<(usize, String)> 
         [id] => (place(id)?, target),
         [_, _, ..] => return None,
     };
-    let slash = match rest.starts_with('/') {
-        true => "",
-        false => "/",
-    };
-    Some((
-        recorder,
-        format!("{}{slash}{rest}", connectors[recorder].base),
-    ))
+    let base = connectors[recorder].base;
+    Some((recorder, join(base, &rest)))
+}
+
+/// Nothing behind the ID means the base path as it is written.
+fn join(base: &str, rest: &str) -> String {
+    match base.is_empty() && !rest.starts_with('/') {
+        true => format!("/{rest}"),
+        false => format!("{base}{rest}"),
+    }
 }
 
 /// Finds fault with the answers to the requests that `seen` sees; says their statuses.
@@ -224,27 +230,39 @@ pub(crate) fn judge_answers(
     if over.is_none() && answered < whole {
         return Err(format!("{answered} answers to {whole} requests"));
     }
-    if over != Some("an answer that closes") && matches!(seen.end, End::Refused(_)) {
+    // Who was answered early is not told what was wrong later.
+    let last = seen.requests.last().filter(|last| !last.whole);
+    let early = last.is_some_and(|last| recorder::is_early(&last.target));
+    let told = over == Some("an answer that closes") || early && answered == seen.requests.len();
+    if !told && matches!(seen.end, End::Refused(_)) {
         return Err(format!("no word of what is wrong: {:?}", seen.end));
     }
     Ok(statuses)
 }
 
-/// An answer, and how long it is. One that refuses a HEAD which is not even read as such has content.
+/// An answer, and how long it is. HEAD is answered without content, unless it is not even read as a
+/// request.
 fn read_answer(bytes: &[u8], asked: Option<&Asked>) -> Result<(Message, usize), String> {
-    let read = |kind| message::read(bytes, kind, Stream::Ended)?.ok_or("no answer".to_owned());
-    match asked.is_none_or(|asked| asked.method != "HEAD") {
-        true => read(Kind::Response).or_else(|error| {
+    let mut bytes = bytes.to_vec();
+    // hyper answers HTTP/1.0 with that version.
+    let of_http10 = asked.is_none_or(|asked| asked.version == Version::Http10);
+    if of_http10 && bytes.starts_with(b"HTTP/1.0 ") {
+        bytes[7] = b'1';
+    }
+    let read = |kind| message::read(&bytes, kind, Stream::Ended)?.ok_or("no answer".to_owned());
+    match asked.map(|asked| asked.method == "HEAD") {
+        Some(false) => read(Kind::Response),
+        Some(true) => match read(Kind::ResponseToHead)? {
+            (answer, taken) if taken < bytes.len() && closes(&answer) => read(Kind::Response),
+            read => Ok(read),
+        },
+        None => read(Kind::Response).or_else(|error| {
             let of_head = read(Kind::ResponseToHead);
             of_head
                 .ok()
                 .filter(|(_, taken)| *taken == bytes.len())
                 .ok_or(error)
         }),
-        false => match read(Kind::ResponseToHead)? {
-            (answer, taken) if taken < bytes.len() && closes(&answer) => read(Kind::Response),
-            read => Ok(read),
-        },
     }
 }
 
@@ -262,6 +280,7 @@ fn judge_answer(
     let asked = seen.requests.get(number);
     if let Some(echo) = answer.field("x-echo") {
         let belongs = asked
+            .filter(|asked| asked.fault.is_none())
             .filter(|asked| asked.whole || recorder::is_early(&asked.target))
             .and_then(|asked| Some((asked, upstream(connectors, asked)?)))
             .map(|(asked, (place, target))| {
@@ -278,7 +297,8 @@ fn judge_answer(
         return Err(format!("{} answers no request", answer.start));
     }
     // RFC 9110 §7.6.2: OPTIONS that may go no further.
-    if answer.status() == 204 && asked.is_some_and(|asked| asked.method == "OPTIONS") {
+    let faultless = asked.filter(|asked| asked.fault.is_none());
+    if answer.status() == 204 && faultless.is_some_and(|asked| asked.method == "OPTIONS") {
         return Ok(());
     }
     let is_problem = answer.field("content-type") == Some("application/problem+json")
