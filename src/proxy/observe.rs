@@ -262,6 +262,11 @@ impl Observation {
         Some(entry.connector.id.as_str())
     }
 
+    /// The request's method.
+    pub(crate) fn method(&self) -> &Method {
+        &self.method
+    }
+
     /// The request's ID.
     pub(crate) fn request_id(&self) -> &str {
         self.request_id.to_str().unwrap_or_default()

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, response};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, response};
 use http_body::Body;
 use serde::Serialize;
 
@@ -187,10 +187,16 @@ pub(crate) fn refuse(refusal: &Refusal, observation: Box<Observation>) -> Respon
         observation.request_id(),
         observation.may_have_reached_origin(refusal),
     );
-    let text = Some(Bytes::from(text));
+    // RFC 9110 §9.3.2: HEAD is answered without content. hyper sees to that over HTTP/1.1 alone.
+    let is_head = observation.method() == Method::HEAD;
+    let length = HeaderValue::from(text.len());
+    let text = (!is_head).then(|| Bytes::from(text));
     let mut response = Response::new(Relay::own(text, observation));
     *response.status_mut() = row.status;
     let headers = response.headers_mut();
+    if is_head {
+        headers.insert(header::CONTENT_LENGTH, length);
+    }
     headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let status = format!("attache; error={}", refusal.proxy_status());

@@ -192,3 +192,26 @@ async fn what_was_wrong_in_detail_is_for_operators_alone() {
     );
     gateway.drain().await;
 }
+
+/// RFC 9110 §9.3.2; over HTTP/2 content would be a malformed answer (RFC 9113 §8.1.1).
+#[tokio::test]
+async fn a_refused_head_request_is_answered_without_content() {
+    let scene = Scene::plain().await;
+    for mut client in [
+        Client::http1(scene.gateway.flows()).await,
+        Client::http2(scene.gateway.flows()).await,
+    ] {
+        let told = client.call("POST", "/nowhere", &[], "").await;
+        for _ in 0..2 {
+            let answer = client.call("HEAD", "/nowhere", &[], "").await;
+
+            assert_eq!(
+                (answer.status.as_u16(), answer.text()),
+                (404, String::new())
+            );
+            let length = answer.field("content-length");
+            assert_eq!(length, Some(told.body.len().to_string().as_str()));
+            assert_eq!(answer.field("content-type"), told.field("content-type"));
+        }
+    }
+}
