@@ -9,7 +9,7 @@ use super::reader::{Path, Reader, Section};
 use super::units::{Bounded, Count, Span};
 use super::{allow, auth, bulkhead, recovery};
 use crate::connector::{
-    Bulkhead, Connector, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery,
+    Bulkhead, Connector, Cookies, Custom, Forwarded, Http2, HttpsUrl, Kind, Recovery, Requests,
     ResourceDomain, Scheme, Scrub, Upstream,
 };
 use crate::tls::client::check_anchors;
@@ -85,6 +85,7 @@ pub struct ConnectorDefaults {
     upstream: Arc<Upstream>,
     recovery: Arc<Recovery>,
     bulkhead: Arc<Bulkhead>,
+    requests: Arc<Requests>,
 }
 
 /// Reads what connectors start from.
@@ -97,6 +98,7 @@ pub(super) fn defaults<'d>(
         upstream: Arc::new(default_upstream(reader, root, path)),
         recovery: Arc::default(),
         bulkhead: Arc::default(),
+        requests: Arc::default(),
     }
 }
 
@@ -217,11 +219,13 @@ pub(super) fn connector<'d>(
         Some(true) => Forwarded::Add,
         Some(false) | None => Forwarded::Omit,
     };
-    let allow = allow::allow(reader, section, path, &organization);
     let warm = warm(reader, section, path, scheme.as_ref());
     let recovery = recovery::recovery(reader, section, path, scheme.as_ref());
     let bulkhead = bulkhead::bulkhead(reader, section, path);
-    let upgrades = bulkhead::upgrades(reader, section, path);
+    let requests = Requests {
+        allow: allow::allow(reader, section, path, &organization),
+        upgrades: bulkhead::upgrades(reader, section, path).into(),
+    };
     let scrub = [
         ("off", Scrub::Off),
         ("fields", Scrub::Fields),
@@ -246,9 +250,8 @@ pub(super) fn connector<'d>(
         warm,
         recovery: shared(recovery, &defaults.recovery),
         bulkhead: shared(bulkhead, &defaults.bulkhead),
-        upgrades: upgrades.into(),
+        requests: shared(requests, &defaults.requests),
         scrub: scrub.unwrap_or_default(),
-        allow: allow.map(Arc::new),
         upstream: shared(upstream, &defaults.upstream),
         stored: None,
     })

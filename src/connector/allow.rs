@@ -10,6 +10,15 @@ use std::net::IpAddr;
 use http::Method;
 use ipnet::IpNet;
 
+/// Which requests a connector takes, and what they may turn into.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Those that it takes; `None`: those of whoever reaches it.
+    pub allow: Option<Allow>,
+    /// The protocols that they may upgrade to, in lower case (RFC 9110 §7.8).
+    pub upgrades: Box<[String]>,
+}
+
 /// Which requests a connector takes: those that one of its rules lists. Without any rule, none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Allow {

@@ -20,7 +20,7 @@ mod role;
 mod scheme;
 mod stored;
 
-pub use allow::{Allow, Asked, Rule};
+pub use allow::{Allow, Asked, Requests, Rule};
 pub use bulkhead::{Breaker, Bulkhead, Rate};
 pub use kind::{Custom, Kind};
 pub use organization::{InvalidOrganization, ORGANIZATION_BYTES_MAX, Organization};
@@ -66,12 +66,10 @@ pub struct Connector {
     pub recovery: Arc<Recovery>,
     /// The most that it may take.
     pub bulkhead: Arc<Bulkhead>,
-    /// The protocols that its requests may upgrade to, in lower case (RFC 9110 §7.8).
-    pub upgrades: Box<[String]>,
     /// Where the credential is masked in answers.
     pub scrub: Scrub,
-    /// Which requests it takes; `None`: those of whoever reaches it.
-    pub allow: Option<Arc<Allow>>,
+    /// Which requests it takes.
+    pub requests: Arc<Requests>,
     /// Limits towards the resource domain.
     pub upstream: Arc<Upstream>,
     /// What only a connector from the store has; one from a configuration file has none of it.

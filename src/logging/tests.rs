@@ -203,7 +203,7 @@ fn a_refusal_tells_reason_and_cause_on_one_line() {
 fn hostile_record() -> Record {
     Record {
         at: SystemTime::UNIX_EPOCH + Duration::from_nanos(1_800_000_001_007_999_999),
-        key: None,
+        key: Some([0, 0xc0, 0xff, 0xee]),
         texts: Texts::of(
             "r=\u{1b}[2J\"\\",
             "none",
@@ -240,7 +240,8 @@ fn a_line_of_the_access_log_is_spelt_so_to_the_letter() {
         protocol=HTTP/2\n";
     let hostile = concat!(
         r#"2027-01-15T08:00:01.007Z INFO  access: request refused "#,
-        r#"request_id="r=\u{1b}[2J\"\\" connector=none method=M-SEARCH "#,
+        r#"request_id="r=\u{1b}[2J\"\\" connector=none principal="ivr\n\u{1b}[2J" "#,
+        r#"key=00c0ffee method=M-SEARCH "#,
         r#"path="/ä\u{202e}\n b\u{7f}\u{9b}🔒" status=502 reason=origin-tls "#,
         r#"cause="the certificate\thas\r expired" duration_ms=1234000.056 upstream_ms=0.007 "#,
         r#"request_bytes=18446744073709551615 response_bytes=10 peer=[2001:db8::1]:65535 "#,
@@ -262,6 +263,7 @@ fn a_line_of_the_access_log_is_spelt_so_to_the_letter() {
     let hostile = concat!(
         r#"{"timestamp":"2027-01-15T08:00:01.007Z","level":"INFO","target":"access","#,
         r#""message":"request refused","request_id":"r=\u001b[2J\"\\","connector":"none","#,
+        r#""principal":"ivr\n\u001b[2J","key":"00c0ffee","#,
         r#""method":"M-SEARCH","path":"/ä\u202e\n b\u007f\u009b🔒","status":502,"#,
         r#""reason":"origin-tls","cause":"the certificate\thas\r expired","#,
         r#""duration_ms":1234000.056,"upstream_ms":0.007,"#,

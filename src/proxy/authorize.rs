@@ -74,7 +74,7 @@ impl Permit {
         let listed = |name: &String| Some(name.as_str()) == protocol;
         let leads_there = Arc::ptr_eq(now, then)
             || (connector.enabled
-                && connector.upgrades.iter().any(listed)
+                && connector.requests.upgrades.iter().any(listed)
                 && connector.kind == then.connector.kind
                 && now.upstream.pool == then.upstream.pool);
         let bearer = self.bearer.as_deref();
@@ -89,7 +89,7 @@ impl Permit {
             path: bearer.map_or("", |bearer| &bearer.path),
             from: caller.peer().ip(),
         };
-        let allow = connector.allow.as_deref();
+        let allow = connector.requests.allow.as_ref();
         leads_there
             && was.is_none_or(|was| principal.named() == Some(was))
             && principal.reaches(&connector.organization)
@@ -98,7 +98,7 @@ impl Permit {
 
     /// The protocol that the request asks for and may upgrade to, if it has no body.
     pub(crate) fn upgrade(&self) -> Option<&str> {
-        let upgrades = &self.entry().connector.upgrades;
+        let upgrades = &self.entry().connector.requests.upgrades;
         self.upgrade
             .and_then(|index| upgrades.get(index))
             .map(String::as_str)
@@ -138,7 +138,7 @@ pub(crate) fn authorize(
     (caller, principal): (&Caller, Principal<'_>),
     via: &Via,
 ) -> Result<Permit, Refusal> {
-    if let Some(allow) = &route.entry.connector.allow {
+    if let Some(allow) = &route.entry.connector.requests.allow {
         let asked = Asked {
             principal: principal.named().map(|named| &*named.name),
             method: &flow.method,
@@ -156,7 +156,7 @@ pub(crate) fn authorize(
         refuse_loops(&flow.headers, via)?;
     }
     let upgrade = match fields.has(Field::Upgrade) {
-        true => upgrade::wanted(flow, &route.entry.connector.upgrades),
+        true => upgrade::wanted(flow, &route.entry.connector.requests.upgrades),
         false => None,
     };
     let bearer = upgrade.map(|_| {

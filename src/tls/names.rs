@@ -213,3 +213,238 @@ fn address(octets: &[u8]) -> Option<IpAddr> {
     let sixteen = <[u8; 16]>::try_from(octets).map(IpAddr::from);
     four.or(sixteen).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::string::Ia5String;
+    use rcgen::{CertificateParams, CustomExtension, KeyPair, SanType};
+
+    use super::*;
+
+    fn text(text: &str) -> Ia5String {
+        Ia5String::try_from(text).unwrap()
+    }
+
+    fn dns(name: &str) -> SanType {
+        SanType::DnsName(text(name))
+    }
+
+    fn uri(name: &str) -> SanType {
+        SanType::URI(text(name))
+    }
+
+    fn email(name: &str) -> SanType {
+        SanType::Rfc822Name(text(name))
+    }
+
+    fn certificate(params: CertificateParams) -> Vec<u8> {
+        let key = KeyPair::generate().unwrap();
+        params.self_signed(&key).unwrap().der().to_vec()
+    }
+
+    fn names(names: Vec<SanType>) -> Option<AlternativeNames> {
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = names;
+        AlternativeNames::of(&certificate(params))
+    }
+
+    fn matches(pattern: &str, all: Vec<SanType>) -> bool {
+        let pattern = NamePattern::parse(pattern).unwrap();
+        names(all).is_some_and(|names| pattern.matches(&names))
+    }
+
+    #[test]
+    fn what_is_no_pattern_is_refused() {
+        for bad in [
+            "",
+            "ivr.example",
+            "dns:",
+            "DNS:ivr.example",
+            "dns: ivr.example",
+            "dns:ivr.example.",
+            "dns:.example",
+            "dns:a..example",
+            "dns:*",
+            "dns:*.",
+            "dns:*.example",
+            "dns:*.*.example",
+            "dns:*x.flows.example",
+            "dns:a.*.example",
+            "dns:flows.*",
+            "dns:ü.example",
+            "dns:a\0.example",
+            "uri:",
+            "uri:*",
+            "uri:spiffe:*",
+            "uri:spiffe://*",
+            "uri:spiffe://acme*",
+            "uri:spiffe://acme/flow*",
+            "uri:spiffe://acme/*/flow",
+            "uri:spiffe://*/flow/",
+            "uri:spiffe:///flow/*",
+            "uri:spiffe://acme/../*",
+            "uri:spiffe://acme//*",
+            "uri:spiffe://acme/flow?x=/*",
+            "uri:spiffe://acme/%2e/*",
+            "uri:no scheme/x",
+            "uri:1a://x/y",
+            "email:",
+            "email:ops",
+            "email:@flows.example",
+            "email:*@flows.example",
+            "email:a@b@flows.example",
+            "email:ops@",
+            "ip:",
+            "ip:192.0.2.0/24",
+            "ip:192.0.2",
+            "cn:ivr",
+        ] {
+            assert_eq!(NamePattern::parse(bad), None, "{bad:?}");
+        }
+        let long = format!("uri:spiffe://acme/{}", "x".repeat(PATTERN_BYTES_MAX));
+        assert_eq!(NamePattern::parse(&long), None);
+    }
+
+    #[test]
+    fn a_pattern_fits_no_name_but_what_it_says() {
+        for (pattern, name) in [
+            ("dns:ivr.example", dns("a.ivr.example")),
+            ("dns:ivr.example", dns("ivr.example.attacker.example")),
+            ("dns:ivr.example", dns("xivr.example")),
+            ("dns:ivr.example", email("ops@ivr.example")),
+            ("dns:ivr.example", uri("https://ivr.example")),
+            ("dns:*.flows.example", dns("flows.example")),
+            ("dns:*.flows.example", dns("a.b.flows.example")),
+            ("dns:*.flows.example", dns("aflows.example")),
+            ("dns:*.flows.example", dns("a.flows.example.com")),
+            ("dns:*.flows.example", dns("*.flows.example")),
+            ("uri:spiffe://acme/ivr", uri("spiffe://acme/ivr2")),
+            ("uri:spiffe://acme/ivr", uri("spiffe://acme/IVR")),
+            ("uri:spiffe://acme/ivr", uri("spiffe://acme/ivr/")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flows/1")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/..")),
+            (
+                "uri:spiffe://acme/flow/*",
+                uri("spiffe://acme/flow/a/../../b"),
+            ),
+            (
+                "uri:spiffe://acme/flow/*",
+                uri("spiffe://acme/flow/%2e%2e/b"),
+            ),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow//b")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/b/")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/b?c")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/b#c")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://evil/flow/b")),
+            ("email:ops@flows.example", email("Ops@flows.example")),
+            ("email:ops@flows.example", email("ops@a.flows.example")),
+            ("email:ops@flows.example", dns("flows.example")),
+            ("ip:192.0.2.7", SanType::IpAddress([192, 0, 2, 8].into())),
+            ("ip:192.0.2.7", dns("192.0.2.7")),
+        ] {
+            assert!(!matches(pattern, vec![name.clone()]), "{pattern}: {name:?}");
+        }
+        assert!(!matches("dns:ivr.example", Vec::new()));
+    }
+
+    #[test]
+    fn a_pattern_fits_what_it_says_among_other_names() {
+        for (pattern, name) in [
+            ("dns:ivr.example", dns("IVR.Example")),
+            ("dns:IVR.example", dns("ivr.example")),
+            ("dns:localhost", dns("localhost")),
+            ("dns:*.flows.example", dns("ivr_7.FLOWS.example")),
+            ("uri:spiffe://acme/ivr", uri("spiffe://acme/ivr")),
+            ("uri:urn:flow:7", uri("urn:flow:7")),
+            ("uri:spiffe://acme/*", uri("spiffe://acme/flow/7")),
+            ("uri:spiffe://acme/flow/*", uri("spiffe://acme/flow/a/b")),
+            ("email:ops@flows.example", email("ops@Flows.example")),
+            ("ip:192.0.2.7", SanType::IpAddress([192, 0, 2, 7].into())),
+            (
+                "ip:2001:db8::7",
+                SanType::IpAddress("2001:db8::7".parse().unwrap()),
+            ),
+        ] {
+            let other = dns("other.example");
+            assert!(
+                matches(pattern, vec![other, name.clone()]),
+                "{pattern}: {name:?}"
+            );
+        }
+    }
+
+    /// protocol.md row 44, of the other side's certificates.
+    #[test]
+    fn a_certificate_with_a_name_that_can_be_read_in_two_ways_is_nobody_s() {
+        let good = dns("ivr.example");
+        assert!(names(vec![good.clone()]).is_some());
+        for odd in [
+            dns("ivr.example\0.attacker.example"),
+            dns("\0"),
+            dns(""),
+            dns("ivr.example."),
+            dns("ivr .example"),
+            dns("ivr.example\n"),
+            dns("*"),
+            dns("a.*.example"),
+            dns("**.example"),
+            dns(&format!("{}.example", "a".repeat(64))),
+            uri("spiffe://acme/ivr\0"),
+            uri("spiffe://acme/ivr x"),
+            uri("/relative"),
+            uri(""),
+            email("ops\0@ivr.example"),
+            email("ops@ivr.example\0"),
+            email("ops"),
+        ] {
+            assert_eq!(names(vec![good.clone(), odd.clone()]), None, "{odd:?}");
+        }
+        let many = vec![good; NAMES_MAX + 1];
+        assert_eq!(names(many), None);
+    }
+
+    /// OID 2.5.29.17, whose content no test library would write.
+    #[test]
+    fn names_that_are_malformed_or_listed_twice_over_are_nobody_s() {
+        let with = |extensions: &[&[u8]]| {
+            let mut params = CertificateParams::default();
+            let san = &[2, 5, 29, 17];
+            let extensions = extensions.iter();
+            params.custom_extensions = extensions
+                .map(|content| CustomExtension::from_oid_content(san, content.to_vec()))
+                .collect();
+            AlternativeNames::of(&certificate(params))
+        };
+        // SEQUENCE { dNSName "a.b" }
+        let good: &[u8] = &[0x30, 5, 0x82, 3, b'a', b'.', b'b'];
+        assert!(with(&[good]).is_some());
+
+        // Latin-1, an address of three octets, no SEQUENCE, a name longer than its SEQUENCE.
+        for bad in [
+            &[0x30, 5, 0x82, 3, b'a', 0xe9, b'b'][..],
+            &[0x30, 5, 0x87, 3, 192, 0, 2],
+            &[0x04, 1, 0],
+            &[0x30, 5, 0x82, 9, b'a', b'.', b'b'],
+        ] {
+            assert_eq!(with(&[bad]), None, "{bad:?}");
+        }
+        assert_eq!(with(&[good, good]), None);
+    }
+
+    #[test]
+    fn a_common_name_is_no_name_and_what_is_no_certificate_has_none() {
+        let mut params = CertificateParams::default();
+        params
+            .distinguished_name
+            .push(rcgen::DnType::CommonName, "ivr.example");
+        let der = certificate(params);
+        let ivr = NamePattern::parse("dns:ivr.example").unwrap();
+
+        assert!(!ivr.matches(&AlternativeNames::of(&der).unwrap()));
+        assert_eq!(AlternativeNames::of(b""), None);
+        assert_eq!(AlternativeNames::of(&der[..der.len() - 1]), None);
+        assert_eq!(AlternativeNames::of(&[&der[..], b"x"].concat()), None);
+    }
+}

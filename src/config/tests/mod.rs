@@ -13,6 +13,7 @@ use rcgen::{CertificateParams, KeyPair, SignatureAlgorithm};
 
 use super::{Config, ConfigError, load};
 
+mod allow;
 mod auth;
 mod canary;
 mod connectors;

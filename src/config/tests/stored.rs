@@ -277,6 +277,21 @@ fn numbers_and_truth_values_are_not_strings() {
         ),
         ("/cookies", json!({"cookies": true})),
         ("/upgrades/0", json!({"upgrades": [1]})),
+        ("/allow", json!({"allow": {}})),
+        ("/allow/0", json!({"allow": ["GET"]})),
+        (
+            "/allow/0/methods/1",
+            json!({"allow": [{"methods": ["GET", "get"]}]}),
+        ),
+        (
+            "/allow/1/paths/0",
+            json!({"allow": [{}, {"paths": ["/a/../b"]}]}),
+        ),
+        ("/allow/0/networks", json!({"allow": [{"networks": []}]})),
+        (
+            "/allow/0/principals/0",
+            json!({"allow": [{"principals": [7]}]}),
+        ),
     ] {
         let mut document = with_auth(json!("none"));
         let all = document.as_object_mut().unwrap();
@@ -417,6 +432,7 @@ fn yaml_and_json_say_the_same_connector() {
         "replay_body_bytes_max": 0, "retry": {"statuses": [502], "attempts": 3},
         "requests_in_flight_max": 7, "requests_per_second": {"rate": 5},
         "breaker": null, "request_body_bytes_max": "1KiB", "upgrades": ["websocket"],
+        "allow": [{"principals": ["ivr"], "methods": ["GET"], "paths": ["/x"], "networks": ["10.0.0.0/8"]}],
         "scrub": "all", "upstream": {"connect": "2s", "connections_max": 9, "http2": "off"},
     });
     for mut document in every_scheme() {

@@ -151,7 +151,7 @@ fn parts_of_a_life_have_bounds() {
 fn a_connector_that_says_nothing_has_the_defaults() {
     let connector = connector("");
 
-    assert!(!connector.warm && connector.upgrades.is_empty());
+    assert!(!connector.warm && connector.requests.upgrades.is_empty());
     assert_eq!(*connector.recovery, Recovery::default());
     assert_eq!(*connector.bulkhead, Bulkhead::default());
     assert_eq!(connector.scrub, Scrub::Fields);
@@ -229,7 +229,10 @@ fn scrubbing_and_upgrades_are_what_they_say() {
         assert_eq!(connector(&format!("scrub: {word}")).scrub, scrub);
     }
     assert_eq!(
-        connector("upgrades: [websocket, x-chat]").upgrades.as_ref(),
+        connector("upgrades: [websocket, x-chat]")
+            .requests
+            .upgrades
+            .as_ref(),
         ["websocket", "x-chat"]
     );
     let idle = connector("upstream: { tunnel_idle: 5s }")

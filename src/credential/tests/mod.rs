@@ -210,9 +210,8 @@ fn connector(id: &str, oauth2: OAuth2) -> Connector {
         warm: false,
         recovery: Arc::default(),
         bulkhead: Arc::default(),
-        upgrades: Box::default(),
         scrub: Scrub::default(),
-        allow: None,
+        requests: Arc::default(),
         upstream: Arc::default(),
         stored: None,
     }

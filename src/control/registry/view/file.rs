@@ -33,13 +33,13 @@ pub(super) fn document(connector: &Connector) -> Value {
         },
         "forwarded": connector.forwarded == Forwarded::Add,
         "warm": connector.warm,
-        "upgrades": connector.upgrades,
+        "upgrades": connector.requests.upgrades,
         "scrub": match connector.scrub {
             Scrub::Off => "off",
             Scrub::Fields => "fields",
             Scrub::All => "all",
         },
-        "allow": connector.allow.as_deref().map(allow),
+        "allow": connector.requests.allow.as_ref().map(allow),
         "upstream": upstream(&connector.upstream),
     });
     if let Value::Object(keys) = &mut document {
