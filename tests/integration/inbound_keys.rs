@@ -1,9 +1,8 @@
 //! Keys of flow runtimes: who is let in by them, and whose connectors exist for whom.
 
-use aws_lc_rs::digest::{SHA256, digest};
-
 use crate::support::connector::{connector_with, connectors};
 use crate::support::gateway::Running;
+use crate::support::key::{bearer, keyed, sha256};
 use crate::support::message::Message;
 use crate::support::origin::Origin;
 use crate::support::stage::Stage;
@@ -12,15 +11,6 @@ use crate::support::wire::Wire;
 const NORTH: &str = "north-0123456789abcdef";
 const NORTH_NEW: &str = "north-new-0123456789abcdef";
 const SOUTH: &str = "south-0123456789abcdef";
-
-fn sha256(key: &str) -> String {
-    let digest = digest(&SHA256, key.as_bytes());
-    digest
-        .as_ref()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
-}
 
 /// What opens a door elsewhere: probes, and fields that a proxy is trusted to have written.
 pub(crate) const DOORS: &[&str] = &[
@@ -41,16 +31,6 @@ pub(crate) const DOORS: &[&str] = &[
     "Cookie: session=admin",
     "Proxy-Authorization: Bearer north-0123456789abcdef",
 ];
-
-/// `inbound` with these keys, each of them a name, an organization and the key itself.
-fn keyed(keys: &[(&str, &str, &str)]) -> String {
-    let keys = keys.iter().map(|(name, organization, key)| {
-        let sha256 = sha256(key);
-        format!("{{ name: {name}, organization: {organization}, sha256: {sha256} }}")
-    });
-    let keys: Vec<_> = keys.collect();
-    format!("inbound: {{ keys: [{}] }}\n", keys.join(", "))
-}
 
 /// Two organizations' keys, of one of them an old and a new one.
 fn both() -> String {
@@ -106,10 +86,6 @@ impl House {
         let own = inbound.to_owned() + &Self::connectors(&self.origin);
         self.gateway.reload(self.stage.config(&own)).unwrap();
     }
-}
-
-fn bearer(key: &str) -> String {
-    format!("Authorization: Bearer {key}\r\n")
 }
 
 #[tokio::test]

@@ -502,3 +502,36 @@ async fn requests_are_counted_by_operation_and_code() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
 }
+
+#[tokio::test]
+async fn whom_a_connector_allows_is_changed_while_it_is_active() {
+    let desk = Desk::new().await;
+    let (id, _) = desk.made("Orders").await;
+    let path = format!("/connectors/{id}");
+
+    for allow in [
+        json!([{"principals": ["ivr"], "methods": ["GET"], "paths": ["/orders"]}, {"networks": ["10.0.0.0/8"]}]),
+        json!([]),
+        Value::Null,
+    ] {
+        let patch = json!({ "allow": allow });
+        let patched = desk.ask(("PATCH", &path), &[PATCH, ANY], &patch).await;
+
+        assert_eq!(patched.status, 200, "{}", patched.text());
+        assert_eq!(patched.json()["allow"], allow);
+        assert_eq!(patched.json()["state"], "active");
+    }
+    for (allow, field) in [
+        (json!([{"paths": ["/a/%2e%2e/b"]}]), "/allow/0/paths/0"),
+        (json!([{"methods": []}]), "/allow/0/methods"),
+        (json!([{}, {"path": ["/a"]}]), "/allow/1/path"),
+        (json!("nobody"), "/allow"),
+    ] {
+        let patch = json!({ "allow": allow });
+        let patched = desk.ask(("PATCH", &path), &[PATCH, ANY], &patch).await;
+
+        assert_eq!(patched.status, 422, "{}", patched.text());
+        assert_eq!(fields(&patched), [field]);
+    }
+    assert_eq!(desk.get(&path).await.json()["allow"], Value::Null);
+}

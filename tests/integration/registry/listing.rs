@@ -183,6 +183,9 @@ fn every_key() -> String {
     response_body_bytes_max: 4KiB
     upgrades: [websocket]
     scrub: all
+    allow:
+      - {{ principals: [ivr, 'a b'], methods: [GET, M-SEARCH], paths: [/orders, /a%2fb/], networks: [10.0.0.0/8, 192.0.2.7, '2001:db8::/32'] }}
+      - {{ }}
     upstream: {{ connect: 2s, response_head: 3s, stall: 4s, connections_max: 5, idle: 6s, age_max: 7m, tunnel_idle: 8m, http2: off }}
   - id: none
     name: None
@@ -192,6 +195,7 @@ fn every_key() -> String {
     breaker: null
     expired_on: {{ statuses: [] }}
     scrub: off
+    allow: []
 "
     )
 }

@@ -31,6 +31,7 @@ pub(crate) mod frames;
 pub(crate) mod gateway;
 pub(crate) mod island;
 pub(crate) mod load;
+pub(crate) mod key;
 pub(crate) mod message;
 pub(crate) mod names;
 pub(crate) mod neighbours;

@@ -10,7 +10,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType,
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, Issuer, KeyIdMethod, KeyPair, KeyUsagePurpose,
     NameConstraints, PKCS_ECDSA_P256_SHA256, PKCS_RSA_SHA256, RevokedCertParams, RsaKeySize,
-    date_time_ymd,
+    SanType, date_time_ymd,
 };
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +32,7 @@ pub(crate) struct Identity {
 pub(crate) struct Leaf {
     common_name: String,
     names: Vec<String>,
+    others: Vec<SanType>,
     key: Key,
     validity: Validity,
     purpose: ExtendedKeyUsagePurpose,
@@ -185,6 +186,7 @@ impl Leaf {
         Self {
             common_name: "stand-in server".to_owned(),
             names: names.iter().map(|&name| name.to_owned()).collect(),
+            others: Vec::new(),
             key: Key::EcP256,
             validity: Validity::Now,
             purpose: ExtendedKeyUsagePurpose::ServerAuth,
@@ -197,6 +199,7 @@ impl Leaf {
         Self {
             common_name: common_name.to_owned(),
             names: vec![format!("{common_name}.clients.example")],
+            others: Vec::new(),
             key: Key::EcP256,
             validity: Validity::Now,
             purpose: ExtendedKeyUsagePurpose::ClientAuth,
@@ -237,7 +240,13 @@ impl Leaf {
         }
     }
 
-    /// The same, good until `end`.
+    /// The same, called `name` too.
+    pub(crate) fn also(mut self, name: SanType) -> Self {
+        self.others.push(name);
+        self
+    }
+
+    /// The same, valid until `end`.
     pub(crate) fn until(self, end: SystemTime) -> Self {
         Self {
             validity: Validity::Until(end),
@@ -269,6 +278,7 @@ impl Leaf {
         params
             .distinguished_name
             .push(DnType::CommonName, self.common_name.as_str());
+        params.subject_alt_names.extend(self.others.clone());
         params.is_ca = IsCa::ExplicitNoCa;
         params.serial_number = self.number.map(Into::into);
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
