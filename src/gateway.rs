@@ -7,6 +7,7 @@
 //! A gateway binds everything or nothing. A reload is whole or does not happen; whatever it comes
 //! to is counted, logged and shown in `/readyz?verbose`.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -171,13 +172,7 @@ impl Gateway {
             administration.as_ref().map(Administration::shared_tokens),
         );
         let publisher = Publisher::new(&config, credentials, Arc::clone(&metrics))?;
-        let desk = Desk {
-            publisher: Arc::new(publisher),
-            health: Health::new(clock.clone(), config.workers),
-            metrics: Arc::clone(&metrics),
-            clock: clock.clone(),
-        };
-        desk.health.published(config.connectors.len());
+        let desk = desk(publisher, &config, (&metrics, &clock));
         let read = |store: &Administration| store.read(&config, desk.clone(), &control_runtime);
         let (feed, follower) = administration.as_ref().map(read).transpose()?.unzip();
         let kept = administration.as_ref().zip(feed.clone());
@@ -194,8 +189,7 @@ impl Gateway {
         if let Some(follower) = follower {
             administration::follow(follower, &data_plane, &control_runtime);
         }
-        let ends = control::expiry::watch(desk.publisher.expiring(), desk.clock.clone());
-        control_runtime.spawn(ends);
+        control_runtime.spawn(watch_expiries(&desk));
         let control = control(&desk, api);
         let admin_tls = admin_door.tls.clone();
         let listeners = ((sockets.admin, admin_door), sockets.metrics);
@@ -297,6 +291,23 @@ impl Gateway {
         self.token_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
         self.control_runtime.shutdown_timeout(SHUTDOWN_LIMIT);
     }
+}
+
+/// What publishing needs, once `config` was published.
+fn desk(publisher: Publisher, config: &Config, (metrics, clock): (&Arc<Metrics>, &Clock)) -> Desk {
+    let health = Health::new(clock.clone(), config.workers);
+    health.published(config.connectors.len());
+    Desk {
+        publisher: Arc::new(publisher),
+        health,
+        metrics: Arc::clone(metrics),
+        clock: clock.clone(),
+    }
+}
+
+/// Says what ends of what `desk` publishes.
+fn watch_expiries(desk: &Desk) -> impl Future<Output = ()> + use<> {
+    control::expiry::watch(desk.publisher.expiring(), desk.clock.clone())
 }
 
 /// The one way out of both planes.

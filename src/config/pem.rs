@@ -155,7 +155,7 @@ impl<'d> Reader<'d> {
         &mut self,
         node: &'d Node,
         path: &reader::Path<'_>,
-        (judges, check): (Judges, fn(&str) -> Result<(), TlsError>),
+        (judges, check): (Judges, Check),
     ) -> Option<Arc<str>> {
         let form = self.pem_form();
         let sourced = self.sourced(node, path, form)?;
@@ -183,6 +183,9 @@ impl<'d> Reader<'d> {
         Some(bundle)
     }
 }
+
+/// Whether a text can be used.
+type Check = fn(&str) -> Result<(), TlsError>;
 
 /// What certificates are judged by; one file may be read as either.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
