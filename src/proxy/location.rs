@@ -70,7 +70,7 @@ fn gateway_address(path: &str, permit: &Permit) -> Option<String> {
 fn written_out(location: &str, permit: &Permit) -> Option<String> {
     let resource = &permit.entry().upstream.resource;
     let path = path_of(location);
-    let absolute = location.starts_with("//") || path.split('/').next()?.contains(':');
+    let absolute = location.starts_with("//") || has_scheme(path);
     // Behind `/{connector-id}` alone, the next name would stand in the connector's place.
     let at_base = permit.target().path() == resource.base_path() && !path.is_empty();
     let relative = !absolute && (path.starts_with('/') || at_base || holds_dots(path));
@@ -84,6 +84,15 @@ fn written_out(location: &str, permit: &Permit) -> Option<String> {
     let ours = (meant.origin() == asked.origin()).then_some(&meant[Position::BeforePath..]);
     ours.and_then(|path| gateway_address(path, permit))
         .or_else(|| Some(meant.into()))
+}
+
+/// Whether `reference` begins with a scheme (RFC 3986 §3.1). `1:/../x` does not, and clients take it for
+/// a path.
+fn has_scheme(reference: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte);
+    reference.split_once(':').is_some_and(|(scheme, _)| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.bytes().all(legal)
+    })
 }
 
 /// Whether `location` names the scheme of the web and no authority: to a client that reads URLs as
@@ -128,6 +137,17 @@ mod tests {
         }
         assert_eq!(behind("https://api.example?q", "api.example"), Some("?q"));
         assert_eq!(behind("https://api.example", "api.example"), Some(""));
+    }
+
+    #[test]
+    fn only_what_begins_as_a_scheme_has_to_is_one() {
+        // RFC 3986 §3.1.
+        for location in ["https://a.example", "mailto:x", "a+b-c.1:", "A:/x"] {
+            assert!(has_scheme(location), "{location}");
+        }
+        for location in ["1:/x", "@:x", ":x", "a/b:c", "a_b:c", "./a:b", "x", ""] {
+            assert!(!has_scheme(location), "{location}");
+        }
     }
 
     #[test]

@@ -237,6 +237,8 @@ async fn a_location_never_leads_a_flow_to_another_connector() {
         ("/api", "/api/../crm/y?z", "{origin}/crm/y?z"),
         ("/api", "/api/%2e%2e/crm/y", "{origin}/crm/y"),
         ("/api", "/x/../api/y", "/orders/y"),
+        // RFC 3986 §3.1: no scheme begins with a digit.
+        ("/api", "1:/../../crm/y", "{origin}/crm/y"),
         // WHATWG URL §4.4, scheme state: without an authority these are relative.
         ("/api", "https:/crm/y", "{origin}/crm/y"),
         ("/api", "HTTPS:\\crm/y", "{origin}/crm/y"),
