@@ -37,8 +37,8 @@ fn claim_refused(what: &str, answered: &Answered, reason: &str, error: &str) {
 
 #[tokio::test]
 async fn an_origin_with_a_bad_certificate_receives_nothing() {
-    // protocol.md, line 50.
-    // protocol.md, last section, and row 44; RFC 9525 §6.3 (a common name is no name).
+    // RFC 9525 §6.3 (a common name is no name); protocol.md, line 50, rows 44 and 45, certificates
+    // 1 to 7, 11 and 12.
     let stage = Stage::new();
     for (what, identity) in stage.ca.bad_servers() {
         let origin = Origin::plain(&identity).await;
@@ -110,7 +110,7 @@ fn send(gateway: &Running) -> JoinHandle<Answered> {
 
 #[tokio::test]
 async fn whoever_speaks_before_the_handshake_is_told_nothing_and_not_heard() {
-    // protocol.md row 43 (CVE-2026-1642).
+    // protocol.md, row 43 and certificate 13 (CVE-2026-1642).
     let stage = Stage::new();
     for said in [
         &b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil"[..],
@@ -176,7 +176,7 @@ async fn http1_origin(stage: &Stage) -> RawOrigin {
 
 #[tokio::test]
 async fn an_answer_that_is_cut_short_never_looks_whole_over_http1() {
-    // RFC 9112 §8; protocol.md 28, row 9 and its last section.
+    // RFC 9112 §8; protocol.md 28, row 9 and certificate 14.
     let stage = Stage::new();
     let origin = http1_origin(&stage).await;
     let gateway = gateway_to(&stage, &origin.url("/")).await;

@@ -61,7 +61,7 @@ fn claim_silent(heard: &str) {
 #[tokio::test]
 async fn who_speaks_no_newer_tls_or_no_suite_of_ours_is_told_nothing() {
     // RFC 8996: TLS 1.1 is not to be used. Suites without forward secrecy or authenticated
-    // encryption are none of ours (RFC 9325 §4.2).
+    // encryption are none of ours (RFC 9325 §4.2); protocol.md, certificates 8 and 9.
     let stage = Stage::new();
     let good = Origin::plain(&stage.server()).await;
     let rsa = stage
@@ -126,6 +126,7 @@ fn server_hello(version: [u8; 2], suite: [u8; 2]) -> Vec<u8> {
 
 #[tokio::test]
 async fn who_answers_with_an_older_version_or_a_suite_nobody_offered_is_told_nothing() {
+    // RFC 8446 §4.1.3; protocol.md, certificates 8 and 9.
     let stage = Stage::new();
     let good = Origin::plain(&stage.server()).await;
     for said in [

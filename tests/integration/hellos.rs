@@ -134,6 +134,7 @@ async fn address(child: &Child, whom: &str) -> SocketAddr {
 
 #[tokio::test]
 async fn ten_thousand_spoiled_hellos_neither_break_a_listener_nor_keep_it_busy() {
+    // protocol.md, row 42.
     let stage = Stage::new();
     stage.server().write(stage.directory(), "gw");
     let tls = "{ certificate: { file: gw.pem }, private_key: { file: gw.key } }";

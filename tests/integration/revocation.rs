@@ -73,6 +73,7 @@ async fn heads_at_authority(stage: &Stage, identity: &Identity) -> usize {
 
 #[tokio::test]
 async fn a_server_whose_certificate_was_revoked_is_told_nothing() {
+    // RFC 5280 §6.3; protocol.md, row 45 and certificate 10.
     let stage = Stage::new();
     stage.write("lists.pem", &stage.ca.revokes(&[LISTED]));
     let (revoked, good) = (numbered(&stage.ca, LISTED), numbered(&stage.ca, UNLISTED));

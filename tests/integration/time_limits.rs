@@ -160,7 +160,7 @@ const SILENCES: &[(&str, &str)] = &[
         "GET /orders/x HTTP/1.1\r\nHost: localhost\r\nX: ",
         "head: 200ms",
     ),
-    // RFC 9113 §3.4, half of the preface; protocol.md, row 41.
+    // Half of the preface (RFC 9113 §3.4).
     ("PRI * HTTP/2.0\r\n\r\n", "handshake: 200ms"),
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "head: 200ms"),
     (
@@ -171,7 +171,7 @@ const SILENCES: &[(&str, &str)] = &[
 
 #[tokio::test]
 async fn a_flow_that_falls_silent_before_its_request_is_whole_is_closed() {
-    // protocol.md, points 8 and 13.
+    // RFC 9113 §3.4; protocol.md, points 8 and 13, row 41.
     for (sent, limit) in SILENCES {
         let settings = format!("timeouts: {{ {limit}, drain_delay: 0s }}\n").leak();
         let scene = Scene::start(Plan {

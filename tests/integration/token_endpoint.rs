@@ -273,7 +273,7 @@ async fn claim_untold(what: &str, stage: &Stage, authority: &Authority, settings
 
 #[tokio::test]
 async fn a_token_endpoint_with_a_bad_certificate_is_told_nothing() {
-    // RFC 6750 §5.3; protocol.md 50 and its last section.
+    // RFC 6750 §5.3; protocol.md 50, rows 44 and 45, certificates 1 to 7, 11 and 12.
     let stage = Stage::new();
     for (what, identity) in stage.ca.bad_servers() {
         let authority = Authority::plain(&identity).await;
@@ -299,7 +299,7 @@ async fn a_token_endpoint_outside_the_allowed_addresses_is_not_connected_to() {
 
 #[tokio::test]
 async fn an_answer_before_the_handshake_is_no_answer() {
-    // protocol.md row 43 (CVE-2026-1642).
+    // protocol.md, row 43 and certificate 13 (CVE-2026-1642).
     let stage = Stage::new();
     let origin = Origin::plain(&stage.server()).await;
     let endpoint = RawOrigin::start(Setup::new(&stage.server())).await;
@@ -326,6 +326,7 @@ async fn an_answer_before_the_handshake_is_no_answer() {
 
 #[tokio::test]
 async fn a_token_endpoint_that_hangs_up_amid_its_answer_gave_no_token() {
+    // RFC 9112 §8; protocol.md, line 28 and certificate 14.
     // RFC 9112 §8: an incomplete message.
     let stage = Stage::new();
     let origin = Origin::plain(&stage.server()).await;
