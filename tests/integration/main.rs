@@ -47,6 +47,7 @@ mod flows;
 mod foreign_tls;
 mod forged;
 mod framing;
+mod fuzzing;
 mod grants;
 mod grpc;
 mod hanging_up;
