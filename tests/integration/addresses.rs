@@ -54,6 +54,8 @@ const LOOPBACK_IN_DISGUISE: &[&str] = &[
     "[2002:7f00:1::]",
     "localhost",
     "LOCALHOST",
+    "localhost.",
+    "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
 ];
 
 fn is_no_credential(answered: &Answered) -> bool {
@@ -77,7 +79,8 @@ async fn loopback_is_refused_in_whatever_way_a_resource_domain_or_a_token_url_wr
             ]
         });
     let yaml = connectors(&all.collect::<Vec<_>>()) + CLOSED;
-    let names = [("localhost", &["127.0.0.1", "::1"][..])];
+    let own = &["127.0.0.1", "::1"][..];
+    let names = [("localhost", own), ("localhost.", own)];
     let gateway = Running::start_named(&stage, &yaml, &names).await;
 
     for (at, host) in LOOPBACK_IN_DISGUISE.iter().enumerate() {
@@ -138,6 +141,31 @@ async fn an_address_that_comes_up_amid_a_dial_is_checked_like_the_first() {
     assert_eq!(third.reason(), "address-refused");
     assert!(names.asked(NAME) >= 2);
     assert_eq!(decoy.tally().accepted, 0);
+}
+
+#[tokio::test]
+async fn a_token_endpoint_whose_name_comes_to_lead_to_a_refused_range_is_asked_no_more() {
+    const LOGIN: &str = "login.example";
+    let stage = Stage::new();
+    let origin = Origin::plain(&stage.server()).await;
+    let authority = Authority::start(Setup::new(&stage.ca.server(&[LOGIN]))).await;
+    let auth = with_secret(&authority.token_url().replace("localhost", LOGIN));
+    let yaml = connectors(&[connector("c", &origin.url("/"), &auth)]);
+    let names = Names::new();
+    names.set("localhost", &["127.0.0.1"]);
+    names.set(LOGIN, &["127.0.0.1"]);
+    let (environment, turned) = names.turned();
+    let gateway = Running::start_in(&stage, &yaml, environment).await;
+    assert_eq!(gateway.get("/c/x").await.status, 200);
+    let asked = authority.origin().tally().accepted;
+
+    names.set(LOGIN, &["169.254.169.254"]);
+    // Past the token's life, and past the time that an address is remembered.
+    turned.advance(Duration::from_secs(2 * 3600));
+    let later = gateway.get("/c/x").await;
+
+    assert!(is_no_credential(&later), "{}", later.text());
+    assert_eq!(authority.origin().tally().accepted, asked);
 }
 
 /// RFC 8305 has addresses raced; one that is refused is not in the race, even if it alone would win.
