@@ -146,7 +146,11 @@ async fn answer(
     };
     close |= visit.worker.plane().is_draining();
     let mut response = match carried {
-        Ok(None) => respond::last_hop(observation),
+        Ok(None) => {
+            // As behind a refusal, below.
+            close |= has_body;
+            respond::last_hop(observation)
+        }
         Ok(Some(carried)) if carried.switches() => {
             observation.answered(StatusCode::SWITCHING_PROTOCOLS);
             return tunnel::open(carried, visit, observation);
