@@ -40,7 +40,7 @@ fn every_stream_is_one_of_its_own() {
 async fn nothing_but_what_was_asked_reaches_an_origin_whatever_the_bytes() {
     // protocol.md, point 18, lines 18 to 29, rows 1 to 5, 21, 23 to 29, 32, 33, 35 and 38: each is
     // cited where its streams stand.
-    let room = Room::start().await;
+    let room = Room::start_for_streams().await;
     let streams = all();
 
     let held: Vec<_> = futures_util::stream::iter(&streams)

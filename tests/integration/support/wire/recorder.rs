@@ -34,6 +34,8 @@ pub(crate) struct Arrived {
 /// What reached all recorders.
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
+    /// What may stand in no request.
+    unwanted: Option<&'static str>,
     arrived: Mutex<HashMap<Ipv4Addr, Vec<Arrived>>>,
     faults: Mutex<Vec<String>>,
     /// Connections to recorders.
@@ -41,6 +43,14 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    /// One for clients that send `unwanted` only where it may not travel.
+    pub(crate) fn without(unwanted: &'static str) -> Self {
+        Self {
+            unwanted: Some(unwanted),
+            ..Self::default()
+        }
+    }
+
     /// Everything that came from `client`, in order, which is then forgotten.
     pub(crate) fn take(&self, client: Ipv4Addr) -> Vec<Arrived> {
         let mut arrived = lock(&self.arrived);
@@ -72,7 +82,14 @@ impl Ledger {
 
     /// Keeps a request, or finds fault with it.
     fn keep(&self, arrived: Arrived, host: &str) -> Result<(), String> {
-        canonical::check(&arrived.message, host)?;
+        let message = &arrived.message;
+        canonical::check(message, host)?;
+        let mut values = message.fields.iter().chain(&message.trailers);
+        let found =
+            |(_, value): &(String, String)| self.unwanted.is_some_and(|it| value.contains(it));
+        if let Some((name, _)) = values.find(|field| found(field)) {
+            return Err(format!("what is the client's own, in {name}"));
+        }
         let client = client_of(&arrived.message).ok_or("no client in Forwarded")?;
         lock(&self.arrived).entry(client).or_default().push(arrived);
         Ok(())

@@ -32,8 +32,8 @@ pub(crate) const CONNECTORS: [Connector; 2] = [
     },
 ];
 
-/// What a client may send of its own that nobody else may see, in whatever place it is a secret.
-pub(crate) const FLOWS_OWN: &str = "flows-own";
+/// What streams hold wherever a client says something of itself or of credentials, and nowhere else.
+const FLOWS_OWN: &str = "flows-own";
 
 /// Asked on a connection that is to be open still.
 const PROBE: &[u8] = b"GET /orders/probe HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -54,10 +54,19 @@ pub(crate) struct Sent {
 }
 
 impl Room {
-    /// Starts them.
+    /// Starts them for clients that may send anything.
     pub(crate) async fn start() -> Self {
+        Self::start_with(Ledger::default()).await
+    }
+
+    /// Starts them for clients whose own word stands only where it may not travel.
+    pub(crate) async fn start_for_streams() -> Self {
+        Self::start_with(Ledger::without(FLOWS_OWN)).await
+    }
+
+    async fn start_with(ledger: Ledger) -> Self {
         let stage = Stage::new();
-        let ledger = Arc::new(Ledger::default());
+        let ledger = Arc::new(ledger);
         let mut recorders = Vec::new();
         for number in 0..CONNECTORS.len() {
             let ledger = Arc::clone(&ledger);
