@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, header, request};
+use http::{HeaderMap, Method, Version, header, request};
 
 use super::caller::Caller;
 use super::error::Refusal;
@@ -126,6 +126,18 @@ pub(crate) fn check_codings(headers: &HeaderMap, fields: Fields) -> Result<(), R
     if !known || lines.next().is_some() {
         return Err(Refusal::BadRequest(
             "The only transfer coding that is understood is chunked, once.",
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses names that the request could not be forwarded with over HTTP/1.1, which is where it may
+/// go: RFC 9113 §8.2.1 takes such a request for malformed.
+pub(crate) fn check_names(flow: &request::Parts) -> Result<(), Refusal> {
+    let is_http2 = flow.version == Version::HTTP_2;
+    if is_http2 && flow.headers.keys().any(rewrite::is_quoted) {
+        return Err(Refusal::BadRequest(
+            "A field's name holds a quotation mark.",
         ));
     }
     Ok(())

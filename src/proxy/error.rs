@@ -85,9 +85,9 @@ pub enum Refusal {
     /// What the origin sent is no HTTP answer.
     #[error("the origin's answer is malformed")]
     OriginProtocol(#[source] hyper::Error),
-    /// The origin's answer can be read in two ways, or not at all (RFC 9112 §6.3).
-    #[error("the origin's answer is framed so that nobody can be sure of it: {0}")]
-    OriginFraming(&'static str),
+    /// The origin's answer can be read in two ways, or not be written (RFC 9112 §6.3, RFC 9113 §8.2.1).
+    #[error("the origin's answer cannot be passed on: {0}")]
+    OriginHead(&'static str),
     /// The origin switched protocols unasked (RFC 9110 §15.2.2).
     #[error("the origin switched protocols without being asked")]
     UnaskedUpgrade,
@@ -171,7 +171,7 @@ impl Refusal {
             Self::Unreachable(DialError::Resolve { .. } | DialError::Connect { .. })
             | Self::Disconnected(_)
             | Self::Unsent(_) => Reason::OriginUnreachable,
-            Self::OriginProtocol(_) | Self::OriginFraming(_) | Self::UnaskedUpgrade => {
+            Self::OriginProtocol(_) | Self::OriginHead(_) | Self::UnaskedUpgrade => {
                 Reason::OriginProtocol
             }
             Self::NoCredential { .. } => Reason::NoCredential,
@@ -221,7 +221,7 @@ impl Refusal {
             | Self::BodyGrewTooLarge(_)
             | Self::TooManyFields(_)
             | Self::OriginProtocol(_)
-            | Self::OriginFraming(_)
+            | Self::OriginHead(_)
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::NoCredential { .. }
@@ -260,7 +260,7 @@ impl Refusal {
             | Self::BadBody
             | Self::Disconnected(_)
             | Self::OriginProtocol(_)
-            | Self::OriginFraming(_)
+            | Self::OriginHead(_)
             | Self::UnaskedUpgrade
             | Self::OriginSilent(_)
             | Self::OriginStalled(_)
@@ -331,7 +331,7 @@ impl Refusal {
             Self::Unreachable(error) => unreachable_detail(error),
             Self::Disconnected(_) => "The resource domain hung up before it answered.",
             Self::Unsent(_) => "The resource domain took nothing of the request.",
-            Self::OriginProtocol(_) | Self::OriginFraming(_) => {
+            Self::OriginProtocol(_) | Self::OriginHead(_) => {
                 "What the resource domain answered is not valid HTTP."
             }
             Self::UnaskedUpgrade => "The resource domain switched protocols unasked.",

@@ -115,7 +115,7 @@ pub(crate) async fn forward(
                 return Err(Failure::last(Refusal::UnaskedUpgrade));
             }
             Ok(response) => {
-                check_framing(&response).map_err(Failure::last)?;
+                check_head(&response).map_err(Failure::last)?;
                 return Ok(Answer {
                     response: response.map(Arriving::new),
                     lease: Some(lease),
@@ -245,18 +245,22 @@ fn is_untouched(error: &h2::Error) -> bool {
     error.is_remote() && (refused || error.is_go_away())
 }
 
-/// Refuses an answer whose length can be read in two ways, or whose content is hidden in a transfer
-/// coding that nobody asked for (RFC 9112 §6.1, §6.3). `identity`, which once was one, says nothing:
-/// such an answer ends with its connection.
-fn check_framing(response: &Response<Incoming>) -> Result<(), Refusal> {
+/// Refuses an answer with a name that is none (RFC 9113 §8.2.1), one whose length can be read in two
+/// ways, and one whose content is hidden in a transfer coding that nobody asked for (RFC 9112 §6.1,
+/// §6.3). `identity`, which once was one, says nothing: such an answer ends with its connection.
+fn check_head(response: &Response<Incoming>) -> Result<(), Refusal> {
     let headers = response.headers();
+    let is_http2 = response.version() == http::Version::HTTP_2;
+    if is_http2 && headers.keys().any(rewrite::is_quoted) {
+        return Err(Refusal::OriginHead("a field's name holds a quotation mark"));
+    }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let length = lengths.next();
     let is_number = |length: &HeaderValue| {
         !length.is_empty() && length.as_bytes().iter().all(u8::is_ascii_digit)
     };
     if lengths.next().is_some() || !length.is_none_or(is_number) {
-        return Err(Refusal::OriginFraming("its length is not one number"));
+        return Err(Refusal::OriginHead("its length is not one number"));
     }
     // Where a length was settled on, or there is no content, no coding had a say.
     if response.body().size_hint().exact().is_some() {
@@ -267,13 +271,13 @@ fn check_framing(response: &Response<Incoming>) -> Result<(), Refusal> {
         return Ok(());
     };
     if length.is_some() {
-        return Err(Refusal::OriginFraming("it has a length and a coding"));
+        return Err(Refusal::OriginHead("it has a length and a coding"));
     }
     let is_known =
         coding.eq_ignore_ascii_case(b"chunked") || coding.eq_ignore_ascii_case(b"identity");
     match is_known && codings.next().is_none() {
         true => Ok(()),
-        false => Err(Refusal::OriginFraming("its coding is not known")),
+        false => Err(Refusal::OriginHead("its coding is not known")),
     }
 }
 

@@ -47,6 +47,12 @@ pub(super) fn is_hop_by_hop(name: &HeaderName) -> bool {
     )
 }
 
+/// Whether a name is one that HTTP/1.1 has no room for: a quotation mark is the only byte that the
+/// library lets stand in names of HTTP/2, and that no name holds (RFC 9110 §5.1, RFC 9113 §8.2.1).
+pub(super) fn is_quoted(name: &HeaderName) -> bool {
+    name.as_str().as_bytes().contains(&b'"')
+}
+
 /// The fields that all `Connection` lines name (RFC 9110 §7.6.1), but for the two words that nearly
 /// all of them consist of: `close` is no field, and `keep-alive` never travels.
 pub(crate) fn connection_options(headers: &HeaderMap) -> Vec<HeaderName> {

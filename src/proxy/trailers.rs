@@ -67,9 +67,10 @@ impl Unfit {
     }
 }
 
-/// Fields that frame, route or authenticate.
+/// Fields that frame, route or authenticate, and what is none.
 fn is_unfit_for_any(name: &HeaderName) -> bool {
-    rewrite::is_hop_by_hop(name)
+    rewrite::is_quoted(name)
+        || rewrite::is_hop_by_hop(name)
         || rewrite::is_ours(name.as_str())
         || *name == header::CONTENT_LENGTH
         || *name == header::TRAILER
