@@ -223,102 +223,85 @@ fn short() -> Vec<Row> {
     ]
 }
 
+/// Another answer, that nobody asked for.
+const ANOTHER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+
 /// RFC 9112 §6.3; protocol.md, line 26 and row 16.
 fn behind() -> Vec<Row> {
-    let evil = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
+    let behind = |what, said: &str, more: &str| whole(what, format!("{said}{more}"), 200, "ok");
     let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
     let chunked = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n";
-    let no_content = "HTTP/1.1 204 No Content\r\n\r\n";
+    let closing = "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok";
+    let interim = "HTTP/1.1 100 Continue\r\n\r\n";
+    let empty = format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n{ANOTHER}");
     vec![
+        behind("another answer behind a length", ok, ANOTHER),
+        behind("two answers behind a length", ok, &ANOTHER.repeat(2)),
+        behind("a byte behind a length", ok, "e"),
+        behind("an empty line behind a length", ok, "\r\n"),
+        behind("an interim answer behind a length", ok, interim),
+        behind("another answer behind chunks", chunked, ANOTHER),
+        behind("another chunk behind the last", chunked, "4\r\nevil\r\n"),
+        behind("another answer behind close", closing, ANOTHER),
+        whole("another answer behind an empty one", empty, 200, ""),
+    ]
+}
+
+/// RFC 9110 §6.4.1: none of these has content, whatever its head says.
+fn without_content() -> Vec<Row> {
+    let length = "Content-Length: 4\r\n\r\nevil";
+    let chunks = "Transfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n";
+    let no_content = |what, said: &str| {
+        let said = format!("HTTP/1.1 204 No Content\r\n{said}");
+        whole(what, said, 204, "")
+    };
+    let head = |what, said: &str| {
+        let said = format!("HTTP/1.1 200 OK\r\n{said}");
+        whole(what, said, 200, "").to("HEAD")
+    };
+    let not_modified = format!("HTTP/1.1 304 Not Modified\r\n{length}");
+    vec![
+        no_content("another answer behind 204", &format!("\r\n{ANOTHER}")),
+        no_content("204 with content", length),
+        no_content("204 in chunks", chunks),
+        whole("304 with content", not_modified, 304, ""),
+        head("HEAD with content", length),
+        head("HEAD in chunks", chunks),
+        head("HEAD and another answer", &format!("\r\n{ANOTHER}")),
+    ]
+}
+
+/// What a recipient may forgive, and hyper does: the flow gets a canonical answer, and whatever is
+/// behind it ends with its connection.
+fn forgiven() -> Vec<Row> {
+    let whole = |what, said: &str| whole(what, said, 200, "ok").then(Then::Close);
+    let length = "Content-Length: 2\r\nConnection: close\r\n\r\nok";
+    vec![
+        // RFC 9112 §2.2: a single LF as a line's end.
         whole(
-            "another answer behind a length",
-            format!("{ok}{evil}"),
-            200,
-            "ok",
+            "lines that end in LF",
+            "HTTP/1.1 200 OK\nContent-Length: 2\nConnection: close\n\nok",
         ),
         whole(
-            "two answers behind a length",
-            format!("{ok}{evil}{evil}"),
-            200,
-            "ok",
-        ),
-        whole("a byte behind a length", format!("{ok}e"), 200, "ok"),
-        whole(
-            "an empty line behind a length",
-            format!("{ok}\r\n"),
-            200,
-            "ok",
+            "a line that ends in LF",
+            &format!("HTTP/1.1 200 OK\r\nX: a\n{length}"),
         ),
         whole(
-            "an interim answer behind a length",
-            format!("{ok}HTTP/1.1 100 Continue\r\n\r\n"),
-            200,
-            "ok",
+            "a head that LF ends, and another answer",
+            &format!("HTTP/1.1 200 OK\nContent-Length: 2\n\nok{ANOTHER}"),
         ),
+        // RFC 9112 §4: the reason may be empty, and the space before it is missed.
+        whole("no reason", &format!("HTTP/1.1 200 \r\n{length}")),
         whole(
-            "another answer behind chunks",
-            format!("{chunked}{evil}"),
-            200,
-            "ok",
+            "no space before no reason",
+            &format!("HTTP/1.1 200\r\n{length}"),
         ),
+        // RFC 9112 §6.3; protocol.md, line 24: read to the end.
         whole(
-            "another chunk behind the last",
-            format!("{chunked}4\r\nevil\r\n"),
-            200,
-            "ok",
+            "a coding that says nothing",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
         ),
-        whole(
-            "another answer behind 204",
-            format!("{no_content}{evil}"),
-            204,
-            "",
-        ),
-        whole(
-            "another answer behind an empty one",
-            format!("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n{evil}"),
-            200,
-            "",
-        ),
-        // RFC 9110 §6.4.1: none of these has content, whatever its head says.
-        whole(
-            "204 with content",
-            "HTTP/1.1 204 No Content\r\nContent-Length: 4\r\n\r\nevil",
-            204,
-            "",
-        ),
-        whole(
-            "204 in chunks",
-            "HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
-            204,
-            "",
-        ),
-        whole(
-            "304 with content",
-            "HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\nevil",
-            304,
-            "",
-        ),
-        whole("HEAD with content", evil, 200, "").to("HEAD"),
-        whole(
-            "HEAD in chunks",
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nevil\r\n0\r\n\r\n",
-            200,
-            "",
-        )
-        .to("HEAD"),
-        whole(
-            "HEAD and another answer",
-            format!("HTTP/1.1 200 OK\r\n\r\n{evil}"),
-            200,
-            "",
-        )
-        .to("HEAD"),
-        whole(
-            "more behind close",
-            format!("HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok{evil}"),
-            200,
-            "ok",
-        ),
+        whole("HTTP/1.0 to the end", "HTTP/1.0 200 OK\r\n\r\nok"),
     ]
 }
 
@@ -390,6 +373,8 @@ fn all() -> Vec<Row> {
         chunk_syntax(),
         short(),
         behind(),
+        without_content(),
+        forgiven(),
         interim(),
         floods(),
     ]

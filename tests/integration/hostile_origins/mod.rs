@@ -22,6 +22,8 @@ use crate::support::wire::Wire;
 use crate::support::within;
 
 mod http1;
+mod http2;
+mod mixing;
 
 /// What must never reach a flow.
 const EVIL: &str = "evil";
@@ -54,6 +56,8 @@ enum Gets {
     Refused(&'static str),
     /// An answer that breaks off.
     Broken,
+    /// No content, of an answer that is whole without it or breaks off.
+    Head,
     /// This status and content, and nothing that came behind it.
     Whole(u16, &'static str),
 }
@@ -138,16 +142,19 @@ struct Room {
 }
 
 impl Room {
-    async fn start() -> Self {
+    async fn start(protocols: Protocols) -> Self {
+        // One answer after the other is refused, for which a breaker opens.
+        Self::with(protocols, &["breaker: { failures: 10000 }"]).await
+    }
+
+    async fn with(protocols: Protocols, lines: &[&str]) -> Self {
         let stage = Stage::new();
         let raw = RawOrigin::start(Setup {
-            protocols: Protocols::Http1,
+            protocols,
             ..Setup::new(&stage.server())
         })
         .await;
-        // Some rows ask it to refuse one answer after the other, for which a breaker opens.
-        let lines = ["breaker: { failures: 1000000 }"];
-        let gateway = Running::start(&stage, &orders(&raw.url(""), &lines)).await;
+        let gateway = Running::start(&stage, &orders(&raw.url(""), lines)).await;
         Self {
             _stage: stage,
             raw,
@@ -206,10 +213,11 @@ impl Room {
 impl Row {
     fn is_met_by(&self, got: Option<&Answered>) -> bool {
         let Some(answered) = got else {
-            return self.gets == Gets::Broken;
+            return matches!(self.gets, Gets::Broken | Gets::Head);
         };
         let as_expected = match self.gets {
             Gets::Broken => false,
+            Gets::Head => answered.status == 200 && answered.body.is_empty(),
             Gets::Refused(reason) => {
                 let problem = self.method == "HEAD" || answered.reason() == reason;
                 answered.status == 502 && problem
@@ -225,7 +233,7 @@ impl Row {
 
 /// Holds `rows`, one after the other, before one gateway.
 async fn hold(rows: Vec<Row>, flow: Flow) {
-    let room = Room::start().await;
+    let room = Room::start(Protocols::Http1).await;
     let mut faults = Vec::new();
     for (number, row) in rows.iter().enumerate() {
         faults.extend(room.hold(row, number, flow).await.err());

@@ -3,6 +3,11 @@
 //! Field lines are literals with a new name, without indexing and without Huffman's code (RFC 7541
 //! §6.2.2): any bytes can stand in them.
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::wire::{ReadWrite, Wire};
+use super::within;
+
 /// RFC 9113 §6.1.
 pub(crate) const DATA: u8 = 0;
 /// §6.2.
@@ -120,6 +125,97 @@ pub(crate) fn head<N: AsRef<[u8]>, V: AsRef<[u8]>>(
 pub(crate) fn goaway(last_stream: u32, code: u32) -> Vec<u8> {
     let payload = [last_stream.to_be_bytes(), code.to_be_bytes()].concat();
     frame(GOAWAY, 0, 0, &payload)
+}
+
+/// One side of a connection.
+pub(crate) struct Frames {
+    stream: Box<dyn ReadWrite>,
+    read: Vec<u8>,
+}
+
+impl Frames {
+    /// The client's side, before anything was said.
+    pub(crate) fn over(stream: impl ReadWrite + 'static) -> Self {
+        Self {
+            stream: Box::new(stream),
+            read: Vec::new(),
+        }
+    }
+
+    /// The origin's side, once the client has said its preface and this side its own (RFC 9113
+    /// §3.4).
+    pub(crate) async fn of_origin(mut wire: Wire) -> Self {
+        let preface = wire.exactly(PREFACE.len()).await;
+        assert_eq!(preface.as_deref(), Some(PREFACE));
+        let (stream, read) = wire.into_parts();
+        let mut frames = Self { stream, read };
+        frames.write(frame(SETTINGS, 0, 0, &[])).await.unwrap();
+        frames
+    }
+
+    /// Writes `bytes`, where the other side may have closed already.
+    pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) -> std::io::Result<()> {
+        let writing = async {
+            self.stream.write_all(bytes.as_ref()).await?;
+            self.stream.flush().await
+        };
+        within("frames to be taken", writing).await
+    }
+
+    /// Ends this side.
+    pub(crate) async fn close(&mut self) {
+        // The other may be gone.
+        let _ = self.stream.shutdown().await;
+    }
+
+    /// The next frame, whatever it is; `None` once the other side is gone. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Option<Frame> {
+        loop {
+            if let Some((frame, taken)) = read(&self.read) {
+                self.read.drain(..taken);
+                return Some(frame);
+            }
+            let reading = self.stream.read_buf(&mut self.read);
+            if !matches!(within("frames", reading).await, Ok(1..)) {
+                return None;
+            }
+        }
+    }
+
+    /// The next frame that is about a request or the connection's end; others are answered as they
+    /// want it.
+    pub(crate) async fn telling(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.next().await?;
+            let reply = match (frame.kind, frame.flags & ACK) {
+                (SETTINGS, 0) => self::frame(SETTINGS, ACK, 0, &[]),
+                (PING, 0) => self::frame(PING, ACK, 0, &frame.payload),
+                (DATA | HEADERS | RST_STREAM | GOAWAY | CONTINUATION, _) => return Some(frame),
+                _ => continue,
+            };
+            // Its end is found by reading.
+            let _ = self.write(reply).await;
+        }
+    }
+
+    /// The stream of the next request that is whole; `None` once the other side is gone.
+    pub(crate) async fn request(&mut self) -> Option<u32> {
+        loop {
+            let frame = self.telling().await?;
+            if matches!(frame.kind, DATA | HEADERS) && frame.flags & END_STREAM != 0 {
+                return Some(frame.stream);
+            }
+        }
+    }
+
+    /// Whatever comes, to the end.
+    pub(crate) async fn rest(&mut self) -> Vec<Frame> {
+        let mut rest = Vec::new();
+        while let Some(frame) = self.next().await {
+            rest.push(frame);
+        }
+        rest
+    }
 }
 
 #[test]

@@ -151,6 +151,11 @@ impl Wire {
         self.stream
     }
 
+    /// The stream itself, and what of it was read ahead.
+    pub(crate) fn into_parts(self) -> (Box<dyn ReadWrite>, Vec<u8>) {
+        (self.stream, self.read)
+    }
+
     /// Waits until a head has come, and leaves it where it is.
     pub(crate) async fn until_head(&mut self) {
         while !self.read.windows(4).any(|four| four == b"\r\n\r\n") {
