@@ -38,6 +38,13 @@ use crate::tls::server::{self, ServerIdentity};
 
 /// Requests a client may send side by side on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
+/// Requests that a client may take back before they were looked at, at once (RFC 9113 §10.5;
+/// CVE-2023-44487). One more and its connection ends.
+const PENDING_RESETS_MAX: usize = 20;
+/// Streams that a client may make the gateway reset, by what it sends on them, in the whole life of
+/// a connection (CVE-2025-8671): such a stream is none of the [`STREAMS_MAX`] any more, while its
+/// request may still be on its way.
+const PROVOKED_RESETS_MAX: usize = 2 * STREAMS_MAX as usize;
 /// What a client may send ahead on one HTTP/2 stream, in bytes.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 /// What a client may send ahead on one HTTP/2 connection, in bytes.
@@ -276,6 +283,8 @@ fn http2_builder(limits: &Limits) -> http2::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .max_header_list_size(head_bytes_max)
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
+        .max_local_error_reset_streams(PROVOKED_RESETS_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES_MAX);

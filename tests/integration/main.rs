@@ -43,6 +43,7 @@ mod expired_tokens;
 mod expiries;
 mod faults;
 mod feed;
+mod floods;
 mod flows;
 mod foreign_tls;
 mod forged;
