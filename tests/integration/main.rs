@@ -107,3 +107,4 @@ mod upgrades;
 mod validate;
 mod walls;
 mod wire;
+mod wire_http2;

@@ -20,6 +20,7 @@ use super::within;
 
 pub(crate) mod canonical;
 pub(crate) mod corpus;
+pub(crate) mod http2;
 pub(crate) mod model;
 pub(crate) mod mutator;
 pub(crate) mod oracle;
