@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request};
 
 use super::caller::Caller;
 use super::error::Refusal;
@@ -131,14 +131,21 @@ pub(crate) fn check_codings(headers: &HeaderMap, fields: Fields) -> Result<(), R
     Ok(())
 }
 
-/// Refuses names that the request could not be forwarded with over HTTP/1.1, which is where it may
-/// go: RFC 9113 §8.2.1 takes such a request for malformed.
-pub(crate) fn check_names(flow: &request::Parts) -> Result<(), Refusal> {
-    let is_http2 = flow.version == Version::HTTP_2;
-    if is_http2 && flow.headers.keys().any(rewrite::is_quoted) {
+/// Refuses what h2 lets pass of a head and RFC 9113 §8.1.1 takes for malformed: a name that HTTP/1.1,
+/// which is where the request may go, has no room for (§8.2.1), and a length that is empty, which is
+/// none (RFC 9110 §8.6).
+pub(crate) fn check_head(flow: &request::Parts) -> Result<(), Refusal> {
+    if flow.version != Version::HTTP_2 {
+        return Ok(());
+    }
+    if flow.headers.keys().any(rewrite::is_quoted) {
         return Err(Refusal::BadRequest(
             "A field's name holds a quotation mark.",
         ));
+    }
+    let length = flow.headers.get(header::CONTENT_LENGTH);
+    if length.is_some_and(HeaderValue::is_empty) {
+        return Err(Refusal::BadRequest("Content-Length is empty."));
     }
     Ok(())
 }

@@ -203,7 +203,7 @@ async fn carry(
         observation.called_by(principal);
         authorize::check_method(&flow.method)?;
         authorize::check_codings(&flow.headers, fields)?;
-        authorize::check_names(&flow)?;
+        authorize::check_head(&flow)?;
         admit::check_fields(&flow.headers, &settings.limits)?;
         let route = resolve::resolve((&flow, fields), caller, principal, &snapshot)?;
         observation.resolved(&route.entry);
