@@ -149,7 +149,9 @@ struct Ended(Arc<Ledger>);
 impl Ended {
     /// Finds fault with what arrived of `said`, and gives it.
     fn judge(&self, said: &[u8], client: Ipv4Addr) -> Result<Vec<Arrived>, String> {
-        let arrived = self.0.take(client);
+        let mut arrived = self.0.take(client);
+        // Of two that broke off, the one of more content can be fewer others.
+        arrived.sort_by_key(|arrival| std::cmp::Reverse(arrival.message.body.len()));
         let mut left: Vec<Asked> = seen(said).unwrap_or_default().into_values().collect();
         for arrival in &arrived {
             let mut why = "nothing is left that it could be".to_owned();

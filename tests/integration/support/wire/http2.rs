@@ -56,8 +56,9 @@ pub(crate) fn read(bytes: &[u8]) -> Option<BTreeMap<u32, Asked>> {
         }
         match frame.kind {
             HEADERS => {
+                // A head without its end is none. What is behind it may be refused with it.
                 let Some((block, behind)) = whole_block(&frame, rest) else {
-                    break;
+                    continue;
                 };
                 let is_split = behind.len() < rest.len();
                 rest = behind;
@@ -86,9 +87,7 @@ pub(crate) fn read(bytes: &[u8]) -> Option<BTreeMap<u32, Asked>> {
                     (readings.get_mut(&frame.stream), unpadded(&frame))
                     && reading.is_open
                 {
-                    reading.asked.body.extend_from_slice(content);
-                    reading.grew();
-                    reading.ended(frame.flags & END_STREAM != 0);
+                    reading.take(content, frame.flags & END_STREAM != 0);
                 }
             }
             RST_STREAM => {
@@ -108,6 +107,17 @@ pub(crate) fn read(bytes: &[u8]) -> Option<BTreeMap<u32, Asked>> {
 }
 
 impl Reading {
+    /// Takes content; more than the length is none of the request any more, which was whole before.
+    fn take(&mut self, content: &[u8], ends: bool) {
+        if self.asked.whole && !content.is_empty() {
+            self.is_open = false;
+            return;
+        }
+        self.asked.body.extend_from_slice(content);
+        self.grew();
+        self.ended(ends);
+    }
+
     /// Content is all there once it is as long as it was to be, whether its stream has ended or not.
     fn grew(&mut self) {
         let body = self.asked.body.len();
@@ -133,7 +143,8 @@ impl Reading {
         // h2 lets go of pseudo-headers that stand here (RFC 9113 §8.1: none may), so that nobody
         // hears of them.
         // A name that only h2 takes for one is dropped, as what else may not stand here.
-        let goes = |name: &[u8]| PSEUDO.contains(&name) || name.contains(&b'"');
+        let goes =
+            |name: &[u8]| PSEUDO.contains(&name) || name == b":protocol" || name.contains(&b'"');
         let kept = fields.iter().filter(|(name, _)| !goes(name));
         let kept: Fields = kept.cloned().collect();
         let kept = match is_split {
