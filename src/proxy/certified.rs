@@ -20,6 +20,8 @@ use crate::tls::server::{self, Generation, ServerIdentity, Shown, Verified};
 /// How long a verdict holds at most: a revocation list may be overdue by then, or an issuer's
 /// certificate have ended.
 const VERDICT_AGE_MAX: Duration = Duration::from_secs(600);
+/// How long one holds of a certificate that is valid and has no time left.
+const LAST_SECOND: Duration = Duration::from_secs(1);
 /// Room for a verdict beside the number of a generation.
 const VERDICT_BITS: u32 = 16;
 
@@ -89,12 +91,14 @@ impl Certified {
         (clock, now): (&Clock, Duration),
     ) -> Verdict {
         let wall = clock.wall();
-        let valid_for = server::valid_for(&self.shown.chain, wall);
+        // The issuers' may end too, but others lead to the same anchor: they are looked at in time.
+        let leaf = self.shown.chain.first();
+        let valid_for = leaf.and_then(|leaf| server::valid_for(leaf, wall));
         let is_first = self.found.load(Ordering::Acquire) == 0;
         let fresh = is_first
             && self.shown.verified == Verified::Now
             && self.under == identity.generation()
-            && valid_for > Duration::ZERO;
+            && valid_for.is_some();
         let verdict = match fresh || identity.still_trusts(&self.shown.chain, wall) {
             true => self.name(listed),
             false => Verdict::Stranger,
@@ -102,7 +106,10 @@ impl Certified {
         // One that ended does not begin again but by a clock that is put right.
         let lasts = match verdict {
             Verdict::Stranger => VERDICT_AGE_MAX,
-            Verdict::Nameless | Verdict::Listed(_) => VERDICT_AGE_MAX.min(valid_for),
+            // Validity is told in whole seconds: in the last one it still is, and has none left.
+            Verdict::Nameless | Verdict::Listed(_) => {
+                VERDICT_AGE_MAX.min(valid_for.unwrap_or(LAST_SECOND))
+            }
         };
         self.until_ms.store(ms(now + lasts), Ordering::Release);
         let found = packed(identity.generation(), verdict);
@@ -144,4 +151,41 @@ fn known(found: u64, generation: Generation) -> Option<Verdict> {
         1 => Verdict::Nameless,
         listed => Verdict::Listed(usize::try_from(listed - 2).ok()?),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::ServerTls;
+    use crate::secret::Secret;
+    use crate::tls::server::Protocols;
+
+    fn identity() -> ServerIdentity {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let tls = ServerTls {
+            certificate_pem: made.cert.pem(),
+            private_key_pem: Secret::new(made.signing_key.serialize_pem()),
+            client_ca_pem: None,
+            client_crl_pem: None,
+        };
+        ServerIdentity::new(&tls, Protocols::Http11).unwrap()
+    }
+
+    #[test]
+    fn a_verdict_is_known_under_its_own_generation_alone() {
+        let (one, two) = (identity().generation(), identity().generation());
+        for verdict in [
+            Verdict::Stranger,
+            Verdict::Nameless,
+            Verdict::Listed(0),
+            Verdict::Listed(999),
+        ] {
+            let found = packed(two, verdict);
+
+            assert_eq!(known(found, two), Some(verdict));
+            assert_eq!(known(found, one), None);
+            assert_ne!(found, 0);
+        }
+        assert_eq!(known(0, one), None);
+    }
 }

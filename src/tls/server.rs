@@ -186,17 +186,13 @@ pub fn shown(stream: &Stream) -> Option<Shown> {
     Some(Shown { chain, verified })
 }
 
-/// How long all of `chain` is valid yet at the time `at` (RFC 5280 §4.1.2.5); nothing if one of it
-/// cannot be read.
-pub fn valid_for(chain: &[CertificateDer<'_>], at: SystemTime) -> Duration {
-    let left = |der: &CertificateDer<'_>| {
-        let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
-        let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
-        let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))?;
-        end.duration_since(at).ok()
-    };
-    let left = chain.iter().map(|der| left(der).unwrap_or_default());
-    left.min().unwrap_or_default()
+/// How long the certificate `der` is valid yet at the time `at` (RFC 5280 §4.1.2.5); `None` if it is
+/// not, or cannot be read.
+pub fn valid_for(der: &[u8], at: SystemTime) -> Option<Duration> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(der).ok()?;
+    let end = u64::try_from(certificate.validity().not_after.timestamp()).ok()?;
+    let end = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(end))?;
+    end.duration_since(at).ok()
 }
 
 /// Builds a listener's TLS configuration.

@@ -113,7 +113,7 @@ struct Method(String);
 
 /// A request path without dot segments.
 #[derive(ToSchema)]
-#[schema(pattern = "^/[!$-.0-9:-@A-Z\\[\\]^-~/]*$", max_length = 1024)]
+#[schema(pattern = "^/[!\"$->@-\\[\\]-~]*$", max_length = 1024)]
 struct RequestPath(String);
 
 /// An address, or a range without bits behind its prefix.
