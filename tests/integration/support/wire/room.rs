@@ -85,8 +85,11 @@ impl Room {
                 connector_with(connector.id, &url, auth, "forwarded: true")
             })
             .collect();
+        // No machine is so busy that a limit on time is what ends a stream.
         let yaml = connectors(&lines)
             + "logs: { level: error, access: off }\n\
+               timeouts: { drain_delay: 0s, handshake: 5m, head: 5m, body: 5m, write: 5m }\n\
+               upstream: { connect: 1m, response_head: 5m, stall: 5m }\n\
                limits: { request_body_bytes_max: 1MiB, connections_max: 4096 }\n";
         Self {
             gateway: Running::start(&stage, &yaml).await,
