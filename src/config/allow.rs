@@ -117,7 +117,7 @@ fn nodes<'d>(
 }
 
 fn method(text: &str) -> Option<Method> {
-    let carried = !["CONNECT", "TRACE"].contains(&text);
+    let carried = !["CONNECT", "TRACE", "TRACK"].contains(&text);
     let capitals = !text.bytes().any(|byte| byte.is_ascii_lowercase());
     let fits = carried && capitals && text.len() <= METHOD_BYTES_MAX;
     fits.then(|| Method::from_bytes(text.as_bytes()).ok())?

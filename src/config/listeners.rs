@@ -189,6 +189,7 @@ pub(super) fn metrics<'d>(reader: &mut Reader<'d>, root: &Section<'d>, path: &Pa
 const ANY_HOST: &str = "any Host is accepted, so a web page may reach this listener through a name of its own (DNS rebinding)";
 const KEYS_IN_THE_CLEAR: &str =
     "flows send their keys in the clear to a listener that is not loopback; set `tls`";
+const BALANCED: &str = "everyone whom the balancer lets through may use every connector; ask for keys or certificates, or say `trust_network: true`";
 const TRUSTED_NETWORK: &str =
     "everyone who can reach a listener that is not loopback may use every connector";
 
@@ -217,7 +218,12 @@ pub(super) fn check_exposure<'d>(
     }
     // Faulty keys are a fault of their own as well.
     let asks_for_keys = !config.inbound.keys.is_empty() || keys_are_written(root);
-    if let Some(address) = config.listen.iter().find(|address| is_open(address)) {
+    let open = config.listen.iter().find(|address| is_open(address));
+    if open.is_none() && config.inbound.balancers.is_some() && !(trusted || asks || asks_for_keys) {
+        let path = path.key("inbound");
+        reader.warn(root.place("inbound"), &path.key("proxy_protocol"), BALANCED);
+    }
+    if let Some(address) = open {
         if asks_for_keys && config.tls.is_none() {
             reader.warn(root.place("listen"), &path.key("listen"), KEYS_IN_THE_CLEAR);
         }

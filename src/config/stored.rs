@@ -43,7 +43,7 @@ const SECRET_PLACES: &[&[&str]] = &[
 ];
 
 /// The keys that decide where secrets are sent and how.
-const DESTINATION_KEYS: &[&str] = &["resource_domain", "auth", "ca_bundle", "crl"];
+const DESTINATION_KEYS: &[&str] = &["resource_domain", "auth", "ca_bundle"];
 
 /// The keys that stand beside a document.
 const IDENTITY_KEYS: [&str; 5] = ["id", "organization", "name", "kind", "enabled"];

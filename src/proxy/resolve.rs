@@ -123,7 +123,11 @@ pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
         if bytes.split(|byte| *byte == b'/').any(is_dot_segment) {
             return Err(DOT_SEGMENT);
         }
-        if !bytes.contains(&b'%') {
+        let is_encoded = bytes.contains(&b'%');
+        if (is_encoded || !bytes.is_ascii()) && is_disguised(bytes) {
+            return Err(DOT_SEGMENT);
+        }
+        if !is_encoded {
             return Ok(());
         }
         let once: Vec<u8> = percent_encoding::percent_decode(bytes).collect();
@@ -134,6 +138,28 @@ pub(crate) fn check_path(path: &str) -> Result<(), Refusal> {
         bytes = &decoded;
     }
     Err(Refusal::BadPath("The path is percent-encoded too often."))
+}
+
+/// Dots, slashes and backslashes as no encoding has them and some servers read them all the same: in
+/// UTF-8 that is longer than it may be (RFC 3629 §3), or as `%uXXXX`.
+fn is_disguised(bytes: &[u8]) -> bool {
+    const OVERLONG: [&[u8]; 6] = [
+        b"\xc0\xae",
+        b"\xc0\xaf",
+        b"\xc1\x9c",
+        b"\xe0\x80\xae",
+        b"\xe0\x80\xaf",
+        b"\xe0\x81\x9c",
+    ];
+    const CODE_POINTS: [&[u8]; 3] = [b"%u002e", b"%u002f", b"%u005c"];
+    let holds = |text: &[u8]| bytes.windows(text.len()).any(|part| part == text);
+    let escapes = |text: &[u8]| {
+        let mut parts = bytes.windows(text.len());
+        parts.any(|part| part.eq_ignore_ascii_case(text))
+    };
+    let has_escape = bytes.windows(2).any(|two| matches!(two, b"%u" | b"%U"));
+    !bytes.is_ascii() && OVERLONG.into_iter().any(holds)
+        || has_escape && CODE_POINTS.into_iter().any(escapes)
 }
 
 /// `.` and `..`, also with the path parameters that some servers cut off first (RFC 3986 §3.3).
@@ -285,6 +311,13 @@ mod tests {
             "/a%0d%0ab",
             "/a%7f",
             "/a\u{1}",
+            "/%c0%ae%c0%ae/x",
+            "/..%c0%af",
+            "/a%c1%9cb",
+            "/%e0%80%ae./x",
+            "/%u002e%u002e/x",
+            "/a%U002Fb",
+            "/%25u005c",
         ] {
             assert!(check_path(path).is_err(), "{path}");
         }
@@ -320,6 +353,9 @@ mod tests {
             "/(a)'$+",
             "/a%2fb",
             "/ä",
+            "/%c0%c1",
+            "/%u00e9",
+            "/%u",
         ] {
             assert!(check_path(path).is_ok(), "{path}");
         }

@@ -296,9 +296,14 @@ impl Via {
     }
 }
 
-/// Methods that no gateway of this kind carries: a tunnel, and an echo of the credential.
+/// Methods that no gateway of this kind carries: a tunnel, and an echo of the credential. Methods are
+/// compared with their case (RFC 9110 §9.1), but not by every server, and some echo under `TRACK` too.
 pub(crate) fn is_refused_method(method: &Method) -> bool {
-    *method == Method::CONNECT || *method == Method::TRACE
+    let refused = |name: &str| method.as_str().eq_ignore_ascii_case(name);
+    match *method {
+        Method::GET | Method::POST | Method::PUT | Method::PATCH | Method::DELETE => false,
+        _ => ["CONNECT", "TRACE", "TRACK"].into_iter().any(refused),
+    }
 }
 
 #[cfg(test)]

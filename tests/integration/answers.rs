@@ -237,6 +237,12 @@ const HOST: &str = "Host: localhost\r\n";
 
 /// Every refusal that can be provoked at will, in the order of the table.
 async fn provoke_all() -> Vec<(Provoked, Named)> {
+    let mut all = provoke_before_an_origin().await;
+    all.extend(provoke_behind_one().await);
+    all
+}
+
+async fn provoke_before_an_origin() -> Vec<(Provoked, Named)> {
     let get = |target: &str, fields: &str| format!("GET {target} HTTP/1.1\r\n{fields}\r\n");
     let long = "a".repeat(9000);
     vec![
@@ -247,7 +253,16 @@ async fn provoke_all() -> Vec<(Provoked, Named)> {
             Named::None,
         ),
         (caller_unknown().await, Named::None),
+        (by_connector(&["allow: []"]).await, Named::Orders),
         (by_connector(&["enabled: false"]).await, Named::Orders),
+        (
+            by_bytes(
+                "",
+                &get("/orders/x", &format!("{HOST}Sec-Fetch-Site: none\r\n")),
+            )
+            .await,
+            Named::None,
+        ),
         (by_bytes("", &get("/nobody/x", HOST)).await, Named::None),
         (
             by_bytes("", &format!("TRACE /orders/x HTTP/1.1\r\n{HOST}\r\n")).await,
@@ -274,6 +289,11 @@ async fn provoke_all() -> Vec<(Provoked, Named)> {
             .await,
             Named::None,
         ),
+    ]
+}
+
+async fn provoke_behind_one() -> Vec<(Provoked, Named)> {
+    vec![
         (origin_unreachable().await, Named::Orders),
         (origin_tls().await, Named::Orders),
         (by_origin_bytes("SSH-2.0-x\r\n\r\n").await, Named::Orders),

@@ -163,6 +163,15 @@ impl Scene {
         }
     }
 
+    /// A database may still be busy with what the dead asked for last: a writer who looked before the
+    /// end of that would make its change once more.
+    async fn until_the_dead_are_done(&self) -> Store {
+        let store = self.vault.open(&[1]).await;
+        let turn = store.begin().await.unwrap();
+        drop(turn);
+        store
+    }
+
     async fn connect(
         &self,
         address: SocketAddr,
@@ -178,10 +187,7 @@ impl Scene {
 
     /// What stands in the store is what was acknowledged, or one change more; and whole.
     async fn judge(&mut self, round: u64) {
-        let store = self.vault.open(&[1]).await;
-        // A database may still be busy with what the dead asked for last; this waits for its end.
-        let turn = store.begin().await.unwrap();
-        drop(turn);
+        let store = self.until_the_dead_are_done().await;
         self.audited.read(&store).await;
         for (index, told) in self.editors.iter().enumerate() {
             let id = editor(index);
@@ -406,6 +412,8 @@ async fn killed_again_and_again(vault: Vault) {
         // Every other time the next gateway finds what this one left, and nobody has looked.
         if chance.below(2) == 0 || round + 1 == KILLS {
             scene.judge(round).await;
+        } else {
+            scene.until_the_dead_are_done().await.close().await;
         }
     }
     let edits: u64 = scene

@@ -39,6 +39,21 @@ fn the_metrics_listener_has_none() {
 }
 
 #[test]
+fn whoever_comes_through_a_balancer_to_loopback_is_warned_of_unless_somebody_is_asked() {
+    let inbound = "inbound: { proxy_protocol: true, balancers: [127.0.0.1]";
+    let warned = |text: &str| {
+        let warnings = read(text).unwrap().warnings;
+        let told = |warning: &String| warning.contains("may use every connector");
+        warnings.iter().map(ToString::to_string).any(|it| told(&it))
+    };
+    let key = format!("keys: [{{ name: a, sha256: {} }}]", "a".repeat(64));
+
+    assert!(warned(&format!("{inbound} }}")));
+    assert!(!warned(&format!("trust_network: true\n{inbound} }}")));
+    assert!(!warned(&format!("{inbound}, {key} }}")));
+}
+
+#[test]
 fn headers_that_anybody_may_write_are_warned_of_and_balancers_that_mean_nothing() {
     for section in ["inbound", "admin"] {
         for (keys, warned) in [
@@ -51,7 +66,8 @@ fn headers_that_anybody_may_write_are_warned_of_and_balancers_that_mean_nothing(
             ("proxy_protocol: true, balancers: [10.0.0.1]", None),
             ("proxy_protocol: false, balancers: []", None),
         ] {
-            let warnings = read(&format!("{section}: {{ {keys} }}")).unwrap().warnings;
+            let text = format!("trust_network: true\n{section}: {{ {keys} }}");
+            let warnings = read(&text).unwrap().warnings;
 
             match warned {
                 None => assert!(warnings.is_empty(), "{keys}: {warnings:?}"),

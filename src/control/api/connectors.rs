@@ -232,7 +232,7 @@ async fn read(
 
 /// Replace a connector's keys
 ///
-/// `resource_domain`, `auth`, `ca_bundle` and `crl` can be changed while it is inactive.
+/// `resource_domain`, `auth` and `ca_bundle` can be changed while it is inactive.
 #[utoipa::path(
     put,
     path = "/connectors/{id}",
@@ -260,7 +260,7 @@ async fn replace(
 
 /// Change some of a connector's keys
 ///
-/// A merge patch (RFC 7396). `resource_domain`, `auth`, `ca_bundle` and `crl` can be changed while it is
+/// A merge patch (RFC 7396). `resource_domain`, `auth` and `ca_bundle` can be changed while it is
 /// inactive.
 #[utoipa::path(
     patch,

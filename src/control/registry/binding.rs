@@ -7,7 +7,6 @@
 //! |---|---|
 //! | `resource_domain` | gets the password, the field or the token with every request; its base path too, since hosts may be shared |
 //! | `ca_bundle` | whoever it trusts can stand in for any host named here |
-//! | `crl` | whose certificate was taken back could stand in for its host again |
 //! | `auth.basic.username`, `auth.header.name` | under another name an origin may tell the value: a field `Origin` comes back in `Access-Control-Allow-Origin` |
 //! | `auth.basic.validation_url` | is sent the password |
 //! | `auth.oauth2.token_url`, `.revocation_url` | get the client's secret, the resource owner's password, tokens and signed assertions |
@@ -18,7 +17,8 @@
 //!
 //! So everything in `auth` binds but its secrets themselves and what [`FREE`] names, which a key that
 //! is added later does not join by itself. `probe` is a path below the resource domain, as flows
-//! send them, and leads nowhere else. Other keys decide how requests travel, not where.
+//! send them, and leads nowhere else. Other keys decide how requests travel, not where. `crl` does not
+//! bind: lists last for days, and whoever had to give every secret anew to renew one would have none.
 //!
 //! # Invariants
 //!
@@ -30,7 +30,7 @@ use serde_json::{Map, Value};
 use crate::config::stored::{FieldFault, kept_fields, take_secrets};
 
 /// The keys that may be edited only while a connector is inactive.
-pub(super) const CREDENTIAL_KEYS: [&str; 4] = ["resource_domain", "auth", "ca_bundle", "crl"];
+pub(super) const CREDENTIAL_KEYS: [&str; 3] = ["resource_domain", "auth", "ca_bundle"];
 
 /// Keys of `auth.oauth2` that bind nothing: what a token is asked for, by whom and where it then
 /// goes staying the same.

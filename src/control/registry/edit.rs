@@ -27,8 +27,8 @@ impl Registry {
     /// Changes the keys of a connector. Where a secret stands as `{"kept": true}` it stays as it is,
     /// as long as it goes where it went.
     ///
-    /// `resource_domain`, `auth`, `ca_bundle` and `crl` are changed while the connector is inactive, and
-    /// tried when it is activated.
+    /// `resource_domain`, `auth` and `ca_bundle` are changed while the connector is inactive, and tried
+    /// when it is activated.
     ///
     /// # Errors
     ///

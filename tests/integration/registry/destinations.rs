@@ -59,7 +59,6 @@ async fn a_kept_secret_is_sent_to_no_other_place() {
         json!({ "auth": { "oauth2": { "token_headers": { "x-more": "given" } } } }),
         json!({ "auth": { "oauth2": { "token_parameters": { "more": "given" } } } }),
         json!({ "ca_bundle": "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n" }),
-        json!({ "crl": "-----BEGIN X509 CRL-----\nMA==\n-----END X509 CRL-----\n" }),
     ] {
         let mut whole = made.json();
         json_merge(&mut whole, &patch);

@@ -90,7 +90,6 @@ async fn the_credentials_of_an_active_connector_are_not_edited() {
     for patch in [
         json!({ "resource_domain": format!("{}/other", room.domain()) }),
         json!({ "ca_bundle": "-----BEGIN CERTIFICATE-----" }),
-        json!({ "crl": "-----BEGIN X509 CRL-----" }),
         json!({ "auth": "none" }),
         json!({ "auth": { "basic": { "username": "other" } } }),
         json!({ "auth": { "basic": { "password": "given-anew" } } }),
