@@ -43,6 +43,7 @@ mod resolve;
 mod authorize;
 mod admit;
 mod rewrite;
+mod overrides;
 mod scrub;
 mod trailers;
 mod outbound;
@@ -217,7 +218,7 @@ async fn carry(
         observation.admitted(places);
         let kept_bytes_max = errand::kept_bytes_max(&permit);
         let stall_limit = settings.timeouts.body;
-        let unfit = Unfit::in_request((&flow, fields), &entry.source);
+        let unfit = Unfit::in_request((&flow, fields), entry);
         let body = (body, unfit);
         let body = Outbound::new(body, body_bytes_max, kept_bytes_max, stall_limit, meter);
         observation.uploading(body.upload());

@@ -13,6 +13,7 @@ use super::authorize::Permit;
 use super::caller::Caller;
 use super::fields::{Field, Fields};
 use super::outbound::Outbound;
+use super::overrides::Overrides;
 use super::scrub;
 use crate::connector::{Cookies, Forwarded};
 use crate::credential::Credential;
@@ -131,6 +132,7 @@ pub(crate) fn rewrite(
     let connector = &permit.entry().connector;
     let connection = fields.has(Field::Connection);
     let named = connection.then(|| connection_options(&flow.headers));
+    let overrides = Overrides::of(connector);
     let takes_trailers = fields.has(Field::Te) && accepts_trailers(&flow.headers);
     let travels = |name: &HeaderName| {
         let sent_as_credential = match &injected.credential {
@@ -140,6 +142,7 @@ pub(crate) fn rewrite(
         !(is_hop_by_hop(name)
             || is_ours(name.as_str())
             || sent_as_credential
+            || overrides.keep_back(name)
             || named.iter().flatten().any(|named| named == name)
             || (*name == header::COOKIE && connector.cookies == Cookies::Drop))
     };

@@ -3,15 +3,17 @@
 //! # Invariants
 //!
 //! A trailer does nothing that a field of the head may not: what frames, routes or authenticates
-//! stays behind (RFC 9110 §6.5.1), under either spelling of the credential's name, and so does what
-//! the head's `Connection` names, which concerns one connection (RFC 9110 §7.6.1).
+//! stays behind (RFC 9110 §6.5.1), under either spelling of the credential's name, and so do what
+//! would change a request that rules judge (see [`Overrides`]) and what the head's `Connection` names, which concerns one connection (RFC 9110 §7.6.1).
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, Version, request};
 
 use super::fields::{Field, Fields};
+use super::overrides::Overrides;
 use super::rewrite;
 use crate::credential::{Credential, Source};
+use crate::directory::Entry;
 
 /// What one message's trailers may not hold, beside what none may.
 #[derive(Debug, Default)]
@@ -20,11 +22,12 @@ pub(crate) struct Unfit {
     named: Vec<HeaderName>,
     /// The field that carries the credential.
     ours: Option<HeaderName>,
+    overrides: Overrides,
 }
 
 impl Unfit {
-    /// In a request with this head, whose credential comes out of `source`.
-    pub(crate) fn in_request((flow, fields): (&request::Parts, Fields), source: &Source) -> Self {
+    /// In a request with this head to the connector of `entry`.
+    pub(crate) fn in_request((flow, fields): (&request::Parts, Fields), entry: &Entry) -> Self {
         let is_http2 = flow.version == Version::HTTP_2;
         if !is_http2 && !fields.has(Field::TransferEncoding) {
             // Only chunks and streams end in trailers.
@@ -32,7 +35,7 @@ impl Unfit {
         }
         let connection = fields.has(Field::Connection);
         let named = connection.then(|| rewrite::connection_options(&flow.headers));
-        let ours = match source {
+        let ours = match &entry.source {
             Source::Fixed(Credential::Field { name, .. }) => Some(name.clone()),
             // A token's is `Authorization`, which no trailers hold.
             Source::Fixed(Credential::None) | Source::Token(_) => None,
@@ -40,12 +43,16 @@ impl Unfit {
         Self {
             named: named.unwrap_or_default(),
             ours,
+            overrides: Overrides::of(&entry.connector),
         }
     }
 
     /// In an answer whose `Connection` names `named`.
     pub(crate) fn in_answer(named: Vec<HeaderName>) -> Self {
-        Self { named, ours: None }
+        Self {
+            named,
+            ..Self::default()
+        }
     }
 
     /// What of `trailers` may travel.
@@ -55,6 +62,7 @@ impl Unfit {
             let ours = self.ours.as_ref();
             is_unfit_for_any(name)
                 || ours.is_some_and(|ours| rewrite::is_spelling_of(name, ours))
+                || self.overrides.keep_back(name)
                 || self.named.contains(name)
                 || named.contains(name)
         };

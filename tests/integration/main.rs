@@ -68,6 +68,7 @@ mod load_tool;
 mod observe;
 mod oidc;
 mod oidc_flows;
+mod overrides;
 mod pools;
 mod protocol_lines;
 mod principals;
