@@ -40,8 +40,10 @@ pub(crate) struct Certified {
 /// Whose a certificate is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It does not hold, or is nobody's that is listed.
-    Stranger,
+    /// It does not hold.
+    Ended,
+    /// It holds, and is nobody's that is listed.
+    Unlisted,
     /// Nobody is listed, and it holds.
     Nameless,
     /// It is the one's that stands here in the list.
@@ -74,12 +76,13 @@ impl Certified {
             None => self.judge(identity, listed, (clock, now)),
         };
         match verdict {
-            Verdict::Stranger => Err(Refusal::CertificateUnknown),
+            Verdict::Ended => Err(Refusal::CertificateEnded),
+            Verdict::Unlisted => Err(Refusal::CertificateUnlisted),
             Verdict::Nameless => Ok(None),
             // Lists are as long as they were: another list comes with another generation.
             Verdict::Listed(index) => match listed.get(index) {
                 Some(one) => Ok(Some(one)),
-                None => Err(Refusal::CertificateUnknown),
+                None => Err(Refusal::CertificateUnlisted),
             },
         }
     }
@@ -101,13 +104,13 @@ impl Certified {
             && valid_for.is_some();
         let verdict = match fresh || identity.still_trusts(&self.shown.chain, wall) {
             true => self.name(listed),
-            false => Verdict::Stranger,
+            false => Verdict::Ended,
         };
         // One that ended does not begin again but by a clock that is put right.
         let lasts = match verdict {
-            Verdict::Stranger => VERDICT_AGE_MAX,
+            Verdict::Ended => VERDICT_AGE_MAX,
             // Validity is told in whole seconds: in the last one it still is, and has none left.
-            Verdict::Nameless | Verdict::Listed(_) => {
+            Verdict::Unlisted | Verdict::Nameless | Verdict::Listed(_) => {
                 VERDICT_AGE_MAX.min(valid_for.unwrap_or(LAST_SECOND))
             }
         };
@@ -124,7 +127,7 @@ impl Certified {
         let leaf = self.shown.chain.first();
         let names = leaf.and_then(|leaf| AlternativeNames::of(leaf));
         let found = names.and_then(|names| listed.iter().position(|one| one.san.matches(&names)));
-        found.map_or(Verdict::Stranger, Verdict::Listed)
+        found.map_or(Verdict::Unlisted, Verdict::Listed)
     }
 }
 
@@ -134,9 +137,10 @@ fn ms(time: Duration) -> u64 {
 
 fn packed(generation: Generation, verdict: Verdict) -> u64 {
     let verdict = match verdict {
-        Verdict::Stranger => 0,
-        Verdict::Nameless => 1,
-        Verdict::Listed(index) => index as u64 + 2,
+        Verdict::Ended => 0,
+        Verdict::Unlisted => 1,
+        Verdict::Nameless => 2,
+        Verdict::Listed(index) => index as u64 + 3,
     };
     generation.number() << VERDICT_BITS | verdict
 }
@@ -147,9 +151,10 @@ fn known(found: u64, generation: Generation) -> Option<Verdict> {
         return None;
     }
     Some(match found & ((1 << VERDICT_BITS) - 1) {
-        0 => Verdict::Stranger,
-        1 => Verdict::Nameless,
-        listed => Verdict::Listed(usize::try_from(listed - 2).ok()?),
+        0 => Verdict::Ended,
+        1 => Verdict::Unlisted,
+        2 => Verdict::Nameless,
+        listed => Verdict::Listed(usize::try_from(listed - 3).ok()?),
     })
 }
 
@@ -175,7 +180,8 @@ mod tests {
     fn a_verdict_is_known_under_its_own_generation_alone() {
         let (one, two) = (identity().generation(), identity().generation());
         for verdict in [
-            Verdict::Stranger,
+            Verdict::Ended,
+            Verdict::Unlisted,
             Verdict::Nameless,
             Verdict::Listed(0),
             Verdict::Listed(999),

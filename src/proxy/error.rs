@@ -37,9 +37,12 @@ pub enum Refusal {
     /// Keys are asked for, and this caller showed none that is ours.
     #[error("the caller showed no key, or none that is listed")]
     KeyUnknown,
-    /// The certificate that the caller showed is nobody's that is listed, or holds no more.
-    #[error("the caller's certificate is not listed, or holds no more")]
-    CertificateUnknown,
+    /// The certificate that the caller showed in its handshake does not hold now.
+    #[error("the caller's certificate has ended, or its CA or list does not vouch for it any more")]
+    CertificateEnded,
+    /// The certificate that the caller showed holds, and is nobody's that is listed.
+    #[error("no name of the caller's certificate is listed under inbound.certificates")]
+    CertificateUnlisted,
     /// The caller's key is one principal's, and its certificate another's.
     #[error("the caller's key and certificate name different principals")]
     CallerTwofold,
@@ -153,7 +156,8 @@ impl Refusal {
             Self::BadHost(_) => Reason::BadHost,
             Self::CallerUnknown
             | Self::KeyUnknown
-            | Self::CertificateUnknown
+            | Self::CertificateEnded
+            | Self::CertificateUnlisted
             | Self::CallerTwofold => Reason::CallerUnknown,
             Self::BrowserRefused => Reason::BrowserRefused,
             Self::CallerDenied => Reason::CallerDenied,
@@ -209,7 +213,8 @@ impl Refusal {
             | Self::BadHost(_)
             | Self::CallerUnknown
             | Self::KeyUnknown
-            | Self::CertificateUnknown
+            | Self::CertificateEnded
+            | Self::CertificateUnlisted
             | Self::CallerTwofold
             | Self::BrowserRefused
             | Self::CallerDenied
@@ -274,7 +279,8 @@ impl Refusal {
             | Self::BadHost(_)
             | Self::CallerUnknown
             | Self::KeyUnknown
-            | Self::CertificateUnknown
+            | Self::CertificateEnded
+            | Self::CertificateUnlisted
             | Self::CallerTwofold
             | Self::BrowserRefused
             | Self::CallerDenied
@@ -314,8 +320,9 @@ impl Refusal {
             Self::BadBody => "The request's body is malformed or ended early.",
             Self::CallerUnknown => "This gateway asks callers for a client certificate.",
             Self::KeyUnknown => "This gateway asks callers for a key: Authorization: Bearer.",
-            Self::CertificateUnknown => {
-                "This gateway does not know the certificate that was shown."
+            Self::CertificateEnded => "The certificate that was shown does not hold any more.",
+            Self::CertificateUnlisted => {
+                "This gateway does not list the certificate that was shown."
             }
             Self::CallerTwofold => "The key and the certificate are not of one caller.",
             Self::BrowserRefused => "This gateway takes no requests from browsers.",

@@ -21,6 +21,9 @@ use crate::support::wire::Wire;
 
 const IVR: &str = "ivr-0123456789abcdef";
 const SOUTH: &str = "south-0123456789abcdef";
+/// What those are told whose certificate holds, and whose does not.
+const UNLISTED: &str = "This gateway does not list the certificate that was shown.";
+const ENDED: &str = "The certificate that was shown does not hold any more.";
 
 /// Two principals of one organization, and a namesake in another; none of them is `stranger`.
 const CERTIFICATES: &str = "\
@@ -156,6 +159,7 @@ async fn a_certificate_of_the_ca_that_is_nobody_s_reaches_nothing() {
 
                 assert_eq!(answer.status, 401, "{leaf:?}");
                 assert_eq!(answer.reason(), "caller-unknown");
+                assert_eq!(answer.json()["detail"], UNLISTED);
                 assert_eq!(answer.field("www-authenticate"), Some("Client-Certificate"));
             }
         }
@@ -275,6 +279,7 @@ async fn a_ca_that_is_replaced_shuts_its_certificates_out_of_open_connections() 
         for client in [&mut one, &mut two] {
             let answer = client.get("/for-north/x").await;
             assert_eq!(answer.reason(), "caller-unknown");
+            assert_eq!(answer.json()["detail"], ENDED);
         }
         let config = client(&house.stage.ca, Some(&next.issue(&ivr())), Protocols::Http2);
         let mut new = Client::tls(house.gateway.flows(), config).await;
@@ -311,6 +316,7 @@ async fn a_certificate_that_ends_shuts_its_open_connections_out() {
     for client in [&mut one, &mut two] {
         let answer = client.get("/for-ivr/x").await;
         assert_eq!(answer.reason(), "caller-unknown");
+        assert_eq!(answer.json()["detail"], ENDED);
     }
 }
 
