@@ -124,6 +124,11 @@ impl Health {
         })
     }
 
+    /// The time by which it judges.
+    pub(super) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Everything is bound and runs.
     pub fn started(&self) {
         self.ready.store(true, Ordering::Release);

@@ -11,7 +11,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::Request;
 use hyper::body::Incoming;
@@ -27,7 +27,7 @@ use super::api::Security;
 use super::host::HostRule;
 use super::{Control, routes};
 use crate::proxy_protocol::{Balancers, Doorkeeper, Ends};
-use crate::tls::server::{ClientCertificates, Renewable, ServerIdentity, client_certificate};
+use crate::tls::server::{ClientCertificates, Renewable, ServerIdentity, Stream, Verified, shown};
 
 /// Connections open at once, per listener.
 const CONNECTIONS_MAX: usize = 256;
@@ -87,7 +87,7 @@ pub(super) struct Way {
 pub(super) enum Caller {
     /// One who may be told.
     Admitted,
-    /// One who was asked for a certificate and showed none.
+    /// One who was asked for a certificate and showed none, or one that holds no more.
     Unknown,
 }
 
@@ -174,17 +174,9 @@ impl Visit {
         let tls = identity.borrow_and_update().clone();
         match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
             Ok(Ok(stream)) => {
-                // The handshake verifies the certificate that is shown, but lets those through who
-                // show none, so that they get a readable refusal.
-                let asked = tls.client_certificates() == ClientCertificates::Asked;
-                let caller = match asked && client_certificate(&stream).is_none() {
-                    true => Caller::Unknown,
-                    false => Caller::Admitted,
-                };
-                let security = Security::Tls;
                 let way = Way {
-                    security,
-                    caller,
+                    security: Security::Tls,
+                    caller: identify(&stream, &tls, self.control.health.clock().wall()),
                     ..way
                 };
                 self.converse(stream, way, Some(identity)).await;
@@ -252,6 +244,26 @@ impl Visit {
     async fn stopped_for(&mut self, time: Duration) {
         let _closed = self.stopping.changed().await;
         sleep(time).await;
+    }
+}
+
+/// Who is at the other end of `stream`, after a handshake under `identity`, at the time `now`.
+///
+/// A handshake verifies the certificate that is shown in it, but lets those through who show none, so
+/// that they get a readable refusal. A session that is resumed shows none anew (RFC 8446 §2.2): it
+/// has the one that it began with, which may have ended since.
+fn identify(stream: &Stream, identity: &ServerIdentity, now: SystemTime) -> Caller {
+    let holds = match (identity.client_certificates(), shown(stream)) {
+        (ClientCertificates::NotAsked, _) => true,
+        (ClientCertificates::Asked, None) => false,
+        (ClientCertificates::Asked, Some(shown)) => match shown.verified {
+            Verified::Now => true,
+            Verified::Before => identity.still_trusts(&shown.chain, now),
+        },
+    };
+    match holds {
+        true => Caller::Admitted,
+        false => Caller::Unknown,
     }
 }
 

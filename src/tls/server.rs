@@ -151,12 +151,6 @@ pub fn chose_http2(stream: &Stream) -> bool {
     stream.get_ref().1.alpn_protocol() == Some(ALPN_H2)
 }
 
-/// The certificate the client showed and the handshake verified, DER.
-pub fn client_certificate(stream: &Stream) -> Option<&[u8]> {
-    let chain = stream.get_ref().1.peer_certificates()?;
-    chain.first().map(AsRef::as_ref)
-}
-
 /// What a client showed in a handshake that accepted it.
 #[derive(Debug)]
 pub struct Shown {

@@ -3,8 +3,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use attache::gateway::ReloadError;
+use attache::clock::{Clock, Turned};
+use attache::gateway::{Environment, ReloadError};
 use rustls::{ClientConfig, HandshakeKind};
 use rustls_pki_types::CertificateDer;
 
@@ -152,6 +154,45 @@ async fn a_session_does_not_outlive_the_ca_it_was_let_in_by() {
     for (address, config) in configs {
         let refused = crate::support::tls::try_handshake(address, &config).await;
         assert!(refused.is_err(), "{refused:?}");
+    }
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn a_session_does_not_outlive_the_certificate_it_began_with() {
+    // RFC 8446 §2.2: whoever resumes a session shows no certificate anew.
+    let stage = Stage::new();
+    stage.server().write(stage.directory(), "listener");
+    let clients = Ca::new("clients");
+    stage.write("clients.pem", &clients.pem());
+    let now = SystemTime::now();
+    let turned = Turned::starting_at(now);
+    let environment = Environment {
+        clock: Clock::turned(&turned),
+        ..Environment::system()
+    };
+    let gateway = Running::start_in(&stage, &listeners(TLS, ASKING), environment).await;
+    let admin = gateway.admin();
+    let leaf = Leaf::client("administrator").until(now + Duration::from_secs(1800));
+    let shown = clients.issue(&leaf);
+    let status = async |config: &Arc<ClientConfig>| {
+        let mut client = Client::tls(admin, Arc::clone(config)).await;
+        client.get("/livez").await.status
+    };
+    let mut configs = Vec::new();
+    for version in [Version::Tls12, Version::Tls13] {
+        let config = client_of(&stage.ca, (Some(&shown), Protocols::Http1), version);
+        assert_eq!(again(admin, &config).await, HandshakeKind::Full);
+        assert_eq!(again(admin, &config).await, HandshakeKind::Resumed);
+        assert_eq!(status(&config).await, 200);
+        assert_eq!(again(admin, &config).await, HandshakeKind::Resumed);
+        configs.push(config);
+    }
+
+    turned.advance(Duration::from_secs(1801));
+
+    for config in configs {
+        assert_eq!(status(&config).await, 401);
     }
     gateway.drain().await;
 }

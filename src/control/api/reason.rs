@@ -130,7 +130,7 @@ impl Reason {
             Self::CallerUnknown => (
                 StatusCode::UNAUTHORIZED,
                 "caller-unknown",
-                "A client certificate is needed here, and none was shown.",
+                "A client certificate is needed here, and none that holds was shown.",
             ),
             Self::Unauthenticated => (
                 StatusCode::UNAUTHORIZED,
