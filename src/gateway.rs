@@ -157,7 +157,7 @@ impl Gateway {
         let addresses = sockets.addresses().map_err(StartError::System)?;
         let clock = environment.clock;
         let metrics = Metrics::new(config.workers, config.metrics.connectors_max);
-        let admin_door = admin_door(&config, &metrics, &clock).map_err(StartError::Tls)?;
+        let admin_door = admin_door(&config).map_err(StartError::Tls)?;
         let control_runtime = runtime("attache-control")?;
         let token_runtime = runtime("attache-token")?;
         let tokens = token_runtime.handle().clone();

@@ -20,6 +20,7 @@
 //! | [`tls`] · [`dial`] | certificates and trust; the one way out to another host |
 //! | [`metrics`] · [`logging`] | what is counted, what is written down |
 //! | [`proxy_protocol`] | who is behind a TCP balancer, for either plane |
+//! | [`doorkeeper`] | what a connection goes through before HTTP, and who is turned away |
 //! | [`credential`] | where credentials come from: Basic, fields, tokens and their life |
 //! | [`directory`] | where the planes meet: what is published, what a request reads |
 //! | [`proxy`] | the data plane, in the order a request meets its rooms |
@@ -89,6 +90,7 @@ pub mod dial;
 pub mod metrics;
 pub mod logging;
 pub mod proxy_protocol;
+pub mod doorkeeper;
 pub mod credential;
 pub mod directory;
 pub mod proxy;

@@ -26,7 +26,9 @@ use tokio::time::{sleep, timeout};
 use super::api::Security;
 use super::host::HostRule;
 use super::{Control, routes};
-use crate::proxy_protocol::{Balancers, Doorkeeper, Ends};
+use crate::doorkeeper::Doorkeeper;
+use crate::metrics::Listener;
+use crate::proxy_protocol::{Balancers, Ends};
 use crate::tls::server::{ClientCertificates, Renewable, ServerIdentity, Stream, Verified, shown};
 
 /// Connections open at once, per listener.
@@ -56,17 +58,8 @@ pub struct Door {
     pub tls: Option<Renewable>,
     /// Which names it answers to.
     pub hosts: HostRule,
-    /// Who stands in front of it, where connections begin with a PROXY protocol header.
-    pub front: Option<Front>,
-}
-
-/// The balancers in front of a listener, and who turns away everybody else.
-#[derive(Clone, Debug)]
-pub struct Front {
-    /// From where headers are believed.
-    pub balancers: Balancers,
-    /// Who looks.
-    pub doorkeeper: Arc<Doorkeeper>,
+    /// The balancers in front of it, where connections begin with a PROXY protocol header.
+    pub front: Option<Balancers>,
 }
 
 /// Where a request came in.
@@ -108,6 +101,10 @@ pub async fn serve(
     let (stop, stopping) = watch::channel(());
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let door = Arc::new(door);
+    // Scrapers' listener turns nobody away, so that what is counted here is the other one's.
+    let metrics = control.metrics.doors();
+    let clock = control.health.clock().clone();
+    let doorkeeper = Arc::new(Doorkeeper::new(Listener::Admin, metrics, clock));
     let mut shutdown = pin!(shutdown);
     loop {
         let (tcp, permit) = tokio::select! {
@@ -116,6 +113,7 @@ pub async fn serve(
         };
         let visit = Visit {
             door: Arc::clone(&door),
+            doorkeeper: Arc::clone(&doorkeeper),
             control: Arc::clone(&control),
             stopping: stopping.clone(),
             _permit: permit,
@@ -149,6 +147,7 @@ async fn next(listener: &TcpListener, room: &Arc<Semaphore>) -> (TcpStream, Owne
 /// One client's connection.
 struct Visit {
     door: Arc<Door>,
+    doorkeeper: Arc<Doorkeeper>,
     control: Arc<Control>,
     stopping: watch::Receiver<()>,
     _permit: OwnedSemaphorePermit,
@@ -172,8 +171,8 @@ impl Visit {
         };
         let mut identity = identity.follow();
         let tls = identity.borrow_and_update().clone();
-        match timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-            Ok(Ok(stream)) => {
+        match shake_hands(&tls, tcp).await {
+            Ok(stream) => {
                 let way = Way {
                     security: Security::Tls,
                     caller: identify(&stream, &tls, self.control.health.clock().wall()),
@@ -181,21 +180,20 @@ impl Visit {
                 };
                 self.converse(stream, way, Some(identity)).await;
             }
-            Ok(Err(error)) => tracing::debug!(%error, "an administrative handshake failed"),
-            Err(_) => tracing::debug!("an administrative handshake took too long"),
+            Err(error) => self.doorkeeper.handshake_failed(way.peer, &error),
         }
     }
 
     /// Learns who is at the other end of `tcp`, from the balancer if there is one.
     async fn introduce(&self, tcp: &mut TcpStream) -> io::Result<Ends> {
-        let Some(front) = &self.door.front else {
+        let Some(balancers) = &self.door.front else {
             return Ok(Ends {
                 source: tcp.peer_addr()?,
                 destination: tcp.local_addr()?,
             });
         };
-        front.doorkeeper.admit(tcp, &front.balancers)?;
-        Ok(front.doorkeeper.introduce(tcp).await?)
+        self.doorkeeper.admit(tcp, balancers)?;
+        Ok(self.doorkeeper.introduce(tcp).await?)
     }
 
     /// Answers requests until the connection ends, or `identity` is renewed: whom it was shown to,
@@ -245,6 +243,18 @@ impl Visit {
         let _closed = self.stopping.changed().await;
         sleep(time).await;
     }
+}
+
+/// Shakes hands with a client in time. Who says nothing at all is gone, not late.
+async fn shake_hands(identity: &ServerIdentity, tcp: TcpStream) -> io::Result<Stream> {
+    let mut late = io::ErrorKind::UnexpectedEof;
+    let shaken = timeout(HANDSHAKE_TIMEOUT, async {
+        tcp.peek(&mut [0]).await?;
+        late = io::ErrorKind::TimedOut;
+        identity.accept(tcp).await
+    });
+    let shaken = shaken.await;
+    shaken.unwrap_or_else(|_| Err(late.into()))
 }
 
 /// Who is at the other end of `stream`, after a handshake under `identity`, at the time `now`.

@@ -29,7 +29,7 @@ pub mod validate;
 pub use bulkheads::{BreakerState, BulkheadReport, bulkhead_reporter};
 pub use health::{Health, Outcome, Reload};
 pub use host::HostRule;
-pub use listener::{Door, Front, serve};
+pub use listener::{Door, serve};
 pub use routes::{FailureReport, TokenReport, TokenState};
 
 /// What the control plane's listeners show.

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
-use crate::clock::Clock;
 use crate::config::Config;
-use crate::control::{self, Control, Door, Front, HostRule};
-use crate::metrics::{Listener, Metrics};
-use crate::proxy_protocol::Doorkeeper;
+use crate::control::{self, Control, Door, HostRule};
 use crate::tls::TlsError;
 use crate::tls::server::{Protocols, Renewable, ServerIdentity};
 
@@ -54,23 +51,11 @@ pub(super) fn admin_identity(config: &Config) -> Result<Option<ServerIdentity>, 
 }
 
 /// The door of the admin listener.
-pub(super) fn admin_door(
-    config: &Config,
-    metrics: &Metrics,
-    clock: &Clock,
-) -> Result<Door, TlsError> {
-    let front = config.admin.balancers.clone().map(|balancers| Front {
-        balancers,
-        doorkeeper: Arc::new(Doorkeeper::new(
-            Listener::Admin,
-            metrics.proxy_protocol(),
-            clock.clone(),
-        )),
-    });
+pub(super) fn admin_door(config: &Config) -> Result<Door, TlsError> {
     Ok(Door {
         tls: admin_identity(config)?.map(Renewable::new),
         hosts: HostRule::Ours(config.admin.hosts.clone()),
-        front,
+        front: config.admin.balancers.clone(),
     })
 }
 

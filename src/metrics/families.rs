@@ -170,6 +170,12 @@ pub(super) const PROXY_PROTOCOL_REFUSED: Family = family(
     &["listener", "reason"],
     "Connections closed for the PROXY protocol header that was to begin them, by reason: stranger, missing, malformed.",
 );
+pub(super) const HANDSHAKES_REFUSED: Family = family(
+    "attache_handshakes_refused_total",
+    Kind::Counter,
+    &["listener", "reason"],
+    "TLS handshakes with clients that failed, by reason: certificate, protocol, timeout.",
+);
 pub(super) const CONFIG_RELOADS: Family = family(
     "attache_config_reloads_total",
     Kind::Counter,
@@ -249,6 +255,7 @@ pub const FAMILIES: &[Family] = &[
     UPSTREAM_RETRIES,
     CLIENT_CONNECTIONS,
     PROXY_PROTOCOL_REFUSED,
+    HANDSHAKES_REFUSED,
     DNS_LOOKUPS,
     CONFIG_RELOADS,
     STORE_UP,

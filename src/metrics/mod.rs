@@ -24,7 +24,7 @@ use crossbeam_utils::CachePadded;
 use crate::connector::ConnectorId;
 
 mod admin;
-mod balancers;
+mod doors;
 mod families;
 mod histogram;
 mod lookups;
@@ -36,7 +36,7 @@ mod tokens;
 mod worker;
 
 pub use admin::AdminMetrics;
-pub use balancers::{BalancerRefusal, Listener, ProxyProtocolMetrics};
+pub use doors::{BalancerRefusal, DoorMetrics, HandshakeRefusal, Listener};
 pub use families::{FAMILIES, Family, Kind};
 pub use lookups::{LookupMetrics, LookupOutcome};
 pub use series::{ConnectionState, RetryCause, Series};
@@ -88,7 +88,7 @@ struct Counters {
     unknown: Arc<Series>,
     tokens: Arc<TokenMetrics>,
     lookups: Arc<LookupMetrics>,
-    proxy_protocol: Arc<ProxyProtocolMetrics>,
+    doors: Arc<DoorMetrics>,
     store: Arc<StoreMetrics>,
     admin: AdminMetrics,
     reloads: [AtomicU64; RELOAD_OUTCOMES.len()],
@@ -119,7 +119,7 @@ impl Metrics {
             unknown: Arc::new(Series::new(NONE, workers)),
             tokens: Arc::default(),
             lookups: Arc::default(),
-            proxy_protocol: Arc::default(),
+            doors: Arc::default(),
             store: Arc::default(),
             admin: AdminMetrics::default(),
             reloads: Default::default(),
@@ -192,9 +192,9 @@ impl Metrics {
         Arc::clone(&self.counters.lookups)
     }
 
-    /// The counters of connections that were to begin with a PROXY protocol header.
-    pub fn proxy_protocol(&self) -> Arc<ProxyProtocolMetrics> {
-        Arc::clone(&self.counters.proxy_protocol)
+    /// The counters of connections that are closed before HTTP is spoken on them.
+    pub fn doors(&self) -> Arc<DoorMetrics> {
+        Arc::clone(&self.counters.doors)
     }
 
     /// Where the store's standing is told.

@@ -217,8 +217,12 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
         lookups.number(&[outcome], count as f64);
     }
     let mut headers = Rows::of(families::PROXY_PROTOCOL_REFUSED);
-    counters.proxy_protocol.read(|listener, reason, count| {
+    counters.doors.headers(|listener, reason, count| {
         headers.number(&[listener, reason], count as f64);
+    });
+    let mut handshakes = Rows::of(families::HANDSHAKES_REFUSED);
+    counters.doors.handshakes(|listener, reason, count| {
+        handshakes.number(&[listener, reason], count as f64);
     });
     let mut reloads = Rows::of(families::CONFIG_RELOADS);
     for (outcome, count) in RELOAD_OUTCOMES.iter().zip(&counters.reloads) {
@@ -230,9 +234,17 @@ fn rest(counters: &Counters) -> Vec<MetricFamily> {
     for ((operation, code), count) in counters.admin.read() {
         admin.number(&[&operation, &code.to_string()], count as f64);
     }
-    [certificates, lookups, headers, reloads, admin, build]
-        .map(Rows::done)
-        .into()
+    [
+        certificates,
+        lookups,
+        headers,
+        handshakes,
+        reloads,
+        admin,
+        build,
+    ]
+    .map(Rows::done)
+    .into()
 }
 
 fn single(family: Family, value: f64) -> MetricFamily {

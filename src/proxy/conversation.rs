@@ -157,7 +157,8 @@ impl Conversation {
         socket: TcpStream,
         caller: Caller,
     ) -> io::Result<Served> {
-        let stream = while_patient(&self.meter, Box::pin(tls.accept(socket))).await?;
+        let shaken = while_patient(&self.meter, Box::pin(tls.accept(socket))).await;
+        let stream = shaken.inspect_err(|error| self.tell(caller.peer(), error))?;
         let shown = server::shown(&stream);
         let certified = shown.map(|shown| Certified::new(shown, tls.generation()));
         let caller = caller.over_tls(certified);
@@ -174,6 +175,14 @@ impl Conversation {
             }
         };
         Ok(self.serve(greeted, caller))
+    }
+
+    /// Tells of a handshake that failed, if it was not the drain's end that cut it off.
+    fn tell(&self, peer: SocketAddr, error: &io::Error) {
+        let plane = self.worker.plane();
+        if !(plane.is_draining() && error.kind() == io::ErrorKind::TimedOut) {
+            plane.doorkeeper.handshake_failed(peer, error);
+        }
     }
 
     fn serve<S>(&self, greeted: Greeted<S>, caller: Caller) -> Served

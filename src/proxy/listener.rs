@@ -248,12 +248,12 @@ mod tests {
     use crate::config::Config;
     use crate::dial::{AddressPolicy, Dialer, Lookup, Resolver};
     use crate::directory::{Settings, Snapshot};
+    use crate::doorkeeper::Doorkeeper;
     use crate::logging::AccessLog;
     use crate::metrics::{Listener, Metrics};
     use crate::proxy::Plane;
     use crate::proxy::admit::InFlight;
     use crate::proxy::rewrite::Via;
-    use crate::proxy_protocol::Doorkeeper;
 
     fn plane(workers: usize) -> Arc<Plane> {
         let config = Config::parse("connectors: []", "/".as_ref()).unwrap();
@@ -263,7 +263,7 @@ mod tests {
         let runtime = tokio::runtime::Handle::current();
         let resolver = Resolver::new(names, clock.clone(), runtime, metrics.lookups());
         Arc::new(Plane {
-            doorkeeper: Doorkeeper::new(Listener::Flows, metrics.proxy_protocol(), clock.clone()),
+            doorkeeper: Doorkeeper::new(Listener::Flows, metrics.doors(), clock.clone()),
             directory: Arc::new(Directory::new(Snapshot {
                 settings: Arc::new(Settings {
                     limits: config.limits,

@@ -24,9 +24,9 @@ use crate::clock::Clock;
 use crate::credential::Obtained;
 use crate::dial::Dialer;
 use crate::directory::Directory;
+use crate::doorkeeper::Doorkeeper;
 use crate::logging::AccessLog;
 use crate::metrics::{Metrics, Series};
-use crate::proxy_protocol::Doorkeeper;
 
 mod plane;
 mod listener;

@@ -18,9 +18,9 @@ use super::worker::{Message, Worker};
 use crate::clock::Clock;
 use crate::dial::Dialer;
 use crate::directory::{Directory, PoolId};
+use crate::doorkeeper::Doorkeeper;
 use crate::logging::AccessLog;
 use crate::metrics::{Listener, Metrics};
-use crate::proxy_protocol::Doorkeeper;
 
 /// How long a worker's runtime may take to end once it was told to.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ impl DataPlane {
         let plane = Arc::new(Plane {
             doorkeeper: Doorkeeper::new(
                 Listener::Flows,
-                parts.metrics.proxy_protocol(),
+                parts.metrics.doors(),
                 parts.clock.clone(),
             ),
             unknown: parts.metrics.unknown(),

@@ -4,7 +4,6 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::header::START_BYTES;
 use super::*;
-use crate::clock::Turned;
 
 /// The signature of `proxy-protocol.txt` §2.2.
 const SIGNATURE: [u8; 12] = [
@@ -325,20 +324,6 @@ async fn what_cannot_become_a_header_is_not_waited_for() {
 
     let missing = matches!(refused, Err(Refused::Header(HeaderError::Missing)));
     assert!(missing, "{refused:?}");
-}
-
-#[test]
-fn of_many_that_are_turned_away_one_a_second_is_written_down() {
-    let turned = Turned::starting_at(std::time::UNIX_EPOCH);
-    let clock = Clock::turned(&turned);
-    let doorkeeper = Doorkeeper::new(Listener::Flows, Arc::default(), clock);
-    let written = || (0..100).filter(|_| doorkeeper.may_write()).count();
-
-    assert_eq!(written(), 1);
-    turned.advance(Duration::from_millis(999));
-    assert_eq!(written(), 0);
-    turned.advance(Duration::from_millis(1));
-    assert_eq!(written(), 1);
 }
 
 #[test]

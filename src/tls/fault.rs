@@ -1,4 +1,4 @@
-//! What a handshake with a server failed by, as far as rustls tells it apart.
+//! What a handshake failed by, as far as rustls tells it apart.
 
 use std::io;
 
@@ -7,13 +7,13 @@ use rustls::{CertificateError, Error};
 /// Who is to blame for a handshake that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The server's certificate: it was not believed.
+    /// The other side's certificate: it was not believed.
     Certificate,
-    /// The server's certificate, by what its issuer's revocation list says, or no longer says.
+    /// The other side's certificate, by what its issuer's revocation list says, or no longer says.
     Revocation,
-    /// Something of ours that the server refused, by an alert (RFC 8446 §6.2).
+    /// Something of ours that the other side refused, by an alert (RFC 8446 §6.2).
     Alert,
-    /// How the server speaks TLS, or that it speaks something else.
+    /// How the other side speaks TLS, or that it speaks something else.
     Protocol,
 }
 

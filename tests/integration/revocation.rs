@@ -4,18 +4,22 @@
 
 use std::net::SocketAddr;
 
+use tokio::net::TcpStream;
+
 use crate::support::authority::Authority;
 use crate::support::client::Client;
 use crate::support::connector::{basic, connector_with, connectors, with_secret};
-use crate::support::gateway::Running;
+use crate::support::gateway::{Running, process, sample};
 use crate::support::origin::{Origin, Setup};
 use crate::support::pki::{Ca, Identity, Leaf};
 use crate::support::stage::Stage;
 use crate::support::tls::{Protocols, client};
+use crate::support::until;
 use crate::support::wire::Wire;
 
 const LISTED: u64 = 1007;
 const UNLISTED: u64 = 1008;
+const REFUSED: &str = "attache_handshakes_refused_total";
 
 /// A server with that number.
 fn numbered(ca: &Ca, number: u64) -> Identity {
@@ -200,6 +204,7 @@ fn asking(origin: &Origin) -> String {
     let url = origin.url("/");
     format!(
         "tls: {tls}\nadmin: {{ listen: 127.0.0.1:0, tls: {tls} }}\n\
+         metrics: {{ listen: 127.0.0.1:0 }}\n\
          connectors:\n  - {{ id: c, name: c, resource_domain: \"{url}\", auth: none }}\n"
     )
 }
@@ -219,6 +224,16 @@ async fn is_answered(
     wire.rest().await.starts_with(b"HTTP/1.1 ")
 }
 
+/// Waits until so many handshakes of each listener failed for that reason.
+async fn until_refused(gateway: &Running, reason: &str, count: f64) {
+    let metrics = gateway.metrics().unwrap();
+    for listener in ["flows", "admin"] {
+        let labels = [("listener", listener), ("reason", reason)];
+        let refused = async || sample(metrics, REFUSED, &labels).await == count;
+        until("a handshake to be counted", refused).await;
+    }
+}
+
 #[tokio::test]
 async fn a_client_whose_certificate_was_revoked_gets_into_neither_plane() {
     let stage = Stage::new();
@@ -234,6 +249,7 @@ async fn a_client_whose_certificate_was_revoked_gets_into_neither_plane() {
     }
     let heads = origin.tally().heads;
     assert_eq!(heads, 1, "only the good one came through");
+    until_refused(&gateway, "certificate", 1.0).await;
 
     // Overdue: nobody of that CA.
     stage.write("clients.crl", &clients.revoked_once(&[]));
@@ -242,7 +258,58 @@ async fn a_client_whose_certificate_was_revoked_gets_into_neither_plane() {
         assert!(!is_answered(address, (&stage, &good), Protocols::Http1).await);
     }
     assert_eq!(origin.tally().heads, heads);
+    until_refused(&gateway, "certificate", 2.0).await;
     gateway.drain().await;
+}
+
+#[tokio::test]
+async fn who_speaks_no_tls_was_refused_and_who_says_nothing_only_went_away() {
+    let stage = Stage::new();
+    let clients = Ca::new("clients");
+    stage.write("clients.crl", &clients.revokes(&[]));
+    let (gateway, _origin) = guarded(&stage, &clients).await;
+    for address in [gateway.flows(), gateway.admin()] {
+        drop(TcpStream::connect(address).await.unwrap());
+        // The beginning of a record, and no more.
+        Wire::plain(address).await.write("\x16\x03\x01").await;
+        let mut plain = Wire::plain(address).await;
+        plain.write("GET / HTTP/1.1\r\n\r\n").await;
+        plain.rest().await;
+    }
+
+    until_refused(&gateway, "protocol", 1.0).await;
+
+    let metrics = gateway.metrics().unwrap();
+    assert_eq!(sample(metrics, REFUSED, &[]).await, 2.0);
+    gateway.drain().await;
+}
+
+#[tokio::test]
+async fn the_log_says_whose_certificate_was_refused_and_why() {
+    let stage = Stage::new();
+    let clients = Ca::new("clients");
+    stage.write("clients.pem", &clients.pem());
+    stage.write("clients.crl", &clients.revokes(&[LISTED]));
+    stage.server().write(stage.directory(), "listener");
+    let origin = Origin::plain(&stage.server()).await;
+    let child = process(&stage.config_file(&asking(&origin)));
+    let revoked = clients.issue(&Leaf::client("flow").numbered(LISTED));
+    for (whom, listener) in [
+        ("flows are served", "listener=flows"),
+        ("served to administrators", "listener=admin"),
+    ] {
+        let line = child.stderr.line(whom, |line| line.contains(whom)).await;
+        let address = line.rsplit_once("address=").unwrap().1.parse().unwrap();
+
+        // Both within a second: each listener tells for itself.
+        assert!(!is_answered(address, (&stage, &revoked), Protocols::Http1).await);
+
+        let refused = |line: &str| line.contains("handshake failed") && line.contains(listener);
+        let told = child.stderr.line("the refusal", refused).await;
+        for part in ["WARN", "reason=certificate", "peer=127.0.0.1:", "Revoked"] {
+            assert!(told.contains(part), "{told}");
+        }
+    }
 }
 
 #[tokio::test]

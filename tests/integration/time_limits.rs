@@ -213,6 +213,14 @@ async fn a_handshake_that_stalls_is_closed() {
         let answer = wire.rest().await;
         assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
     }
+    for reason in ["timeout", "protocol"] {
+        let labels = [("listener", "flows"), ("reason", reason)];
+        let refused = "attache_handshakes_refused_total";
+        let gateway = &scene.gateway;
+        gateway
+            .until_sample(refused, &labels, |count| count == 1.0)
+            .await;
+    }
 }
 
 #[tokio::test]
