@@ -1,7 +1,6 @@
 //! Thousands of slow clients cost little memory, and none of them stays.
 
 use std::net::SocketAddr;
-use std::process::Command;
 use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
@@ -14,6 +13,7 @@ use crate::support::client::Client;
 use crate::support::gateway::{process, sample};
 use crate::support::origin::{self, Origin, Setup};
 use crate::support::scene::{Plan, Scene, orders};
+use crate::support::sockets;
 use crate::support::stage::Stage;
 use crate::support::tls::{self, Protocols};
 use crate::support::wire::Wire;
@@ -69,22 +69,6 @@ impl Slow {
     }
 }
 
-/// Lets this process, and those it starts, have a socket for each client.
-fn allow_sockets() {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let files = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = files.unwrap().split_whitespace().nth(3).unwrap();
-    if soft.parse().is_ok_and(|soft: usize| soft < CLIENTS + 500) {
-        let raised = Command::new("prlimit")
-            .arg(format!("--pid={}", std::process::id()))
-            .arg(format!("--nofile={}:", CLIENTS + 500))
-            .status();
-        assert!(raised.unwrap().success(), "{soft} sockets are too few");
-    }
-}
-
 async fn address(child: &Child, whom: &str) -> SocketAddr {
     let line = child.stderr.line(whom, |line| line.contains(whom)).await;
     line.rsplit_once("address=").unwrap().1.parse().unwrap()
@@ -97,7 +81,7 @@ async fn clients(admin: SocketAddr) -> f64 {
 /// Holds that [`CLIENTS`] clients of all `kinds` cost no more than they may, and are closed by the
 /// limits alone.
 async fn claim_cheap_and_gone(kinds: &[Slow], settings: &str) {
-    allow_sockets();
+    sockets::allow_a_crowd();
     let stage = Stage::new();
     stage.server().write(stage.directory(), "gw");
     let handler = origin::scripted(|mut exchange| async move {

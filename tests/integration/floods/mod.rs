@@ -5,7 +5,6 @@
 //! origin was asked no more than the limits allow, and the process serves the next client.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -18,6 +17,7 @@ use crate::support::connector::{connector, connectors, with_secret};
 use crate::support::frames::{self, ACK, Frame, GOAWAY, PING, PREFACE, SETTINGS, frame};
 use crate::support::gateway::process;
 use crate::support::origin::{self, Origin, Setup};
+use crate::support::sockets;
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
 use crate::support::within;
@@ -50,6 +50,7 @@ struct Target {
 impl Target {
     /// Starts one, and lets it serve long enough to have what it needs.
     async fn start(settings: &str) -> Self {
+        sockets::allow_a_crowd();
         let stage = Stage::new();
         let handler = origin::scripted(|mut exchange| async move {
             exchange.finish().await;
@@ -93,16 +94,6 @@ impl Target {
             child,
             flows,
         }
-    }
-
-    /// Seconds of a core that the process has used so far.
-    fn cpu(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let behind_name = stat.rsplit_once(") ").unwrap().1;
-        let ticks = behind_name.split(' ').skip(11).take(2);
-        let ticks: u64 = ticks.map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        // USER_HZ is 100 on every Linux.
-        Duration::from_millis(ticks * 10)
     }
 
     /// How many requests the origin was asked since.

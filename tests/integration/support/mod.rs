@@ -45,6 +45,7 @@ pub(crate) mod raw;
 pub(crate) mod resending;
 pub(crate) mod sample;
 pub(crate) mod scene;
+pub(crate) mod sockets;
 pub(crate) mod stage;
 pub(crate) mod store_room;
 pub(crate) mod tape;

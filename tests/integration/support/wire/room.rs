@@ -14,7 +14,7 @@ use super::recorder::{Ledger, Recorder};
 use crate::support::connector::{basic, connector_with, connectors};
 use crate::support::gateway::Running;
 use crate::support::stage::Stage;
-use crate::support::within;
+use crate::support::{PATIENCE, sockets, within};
 
 /// The two connectors: one that carries `Authorization`, and one a field of its own.
 pub(crate) const CONNECTORS: [Connector; 2] = [
@@ -65,6 +65,7 @@ impl Room {
     }
 
     async fn start_with(ledger: Ledger) -> Self {
+        sockets::allow_a_crowd();
         let stage = Stage::new();
         let ledger = Arc::new(ledger);
         let mut recorders = Vec::new();
@@ -179,7 +180,7 @@ impl Room {
         let read = async {
             // What closes has to do so by itself.
             let reading = reading.read_to_end(&mut got);
-            tokio::time::timeout(crate::support::PATIENCE / 3, reading).await
+            tokio::time::timeout(PATIENCE, reading).await
         };
         let (_, read) = tokio::join!(write, read);
         if read.is_err() {
