@@ -5,7 +5,7 @@
 //!
 //! A certificate is its names as they stand in it, or it is nobody's: one that has a name which
 //! could be read in two ways, with a NUL in it for instance, matches nothing at all, not even by its
-//! other names. Common names are not looked at (RFC 9525 §6.3).
+//! other names. Common names are not looked at (RFC 9525 §2).
 
 use std::net::IpAddr;
 

@@ -19,6 +19,7 @@ const NAME: &str = "orders.example";
 const CLOSED: &str = "trust: { ca_bundles: [{ file: ca.pem }] }\n";
 const ONLY_ORIGINS: &str = "trust: { ca_bundles: [{ file: ca.pem }], \
     allow_addresses: [127.0.0.0/8], token_endpoint_allow_addresses: [] }\n";
+const ONLY_ONE: &str = "trust: { ca_bundles: [{ file: ca.pem }], allow_addresses: [127.0.0.1] }\n";
 const ONLY_ENDPOINTS: &str = "trust: { ca_bundles: [{ file: ca.pem }], \
     token_endpoint_allow_addresses: [127.0.0.0/8] }\n";
 
@@ -57,6 +58,15 @@ const LOOPBACK_IN_DISGUISE: &[&str] = &[
     "localhost.",
     "ⓛⓞⓒⓐⓛⓗⓞⓢⓣ",
 ];
+
+/// An origin at `[::1]`, and its URL by [`NAME`]; nobody listens at that port of 127.0.0.1.
+async fn decoy(stage: &Stage) -> (String, Origin) {
+    let (v4, v6) = both_families().await;
+    let url = format!("https://{NAME}:{}", v4.local_addr().unwrap().port());
+    let setup = Setup::new(&stage.ca.server(&[NAME]));
+    let whole = origin::whole(|_| Answer::text("ok"));
+    (url, Origin::start_on(v6, setup, whole))
+}
 
 fn is_no_credential(answered: &Answered) -> bool {
     (answered.status, &*answered.reason()) == (503.try_into().unwrap(), "no-credential")
@@ -118,16 +128,11 @@ async fn each_list_is_an_exception_for_its_own_end_alone() {
 #[tokio::test]
 async fn an_address_that_comes_up_amid_a_dial_is_checked_like_the_first() {
     let stage = Stage::new();
-    let (v4, v6) = both_families().await;
-    let url = format!("https://{NAME}:{}", v4.local_addr().unwrap().port());
-    drop(v4);
-    let setup = Setup::new(&stage.ca.server(&[NAME]));
-    let decoy = Origin::start_on(v6, setup, origin::whole(|_| Answer::text("ok")));
-    let trust = CLOSED.replace("] }", "], allow_addresses: [127.0.0.1] }");
+    let (url, decoy) = decoy(&stage).await;
     let names = Names::new();
     names.set(NAME, &["127.0.0.1"]);
     let (environment, turned) = names.turned();
-    let gateway = Running::start_in(&stage, &(orders(&url, &[]) + &trust), environment).await;
+    let gateway = Running::start_in(&stage, &(orders(&url, &[]) + ONLY_ONE), environment).await;
     let first = gateway.get("/orders/x").await;
     assert_eq!(first.reason(), "origin-unreachable");
 
@@ -172,18 +177,13 @@ async fn a_token_endpoint_whose_name_comes_to_lead_to_a_refused_range_is_asked_n
 #[tokio::test]
 async fn a_refused_address_is_not_tried_where_no_other_takes_a_connection() {
     let stage = Stage::new();
-    let (v4, v6) = both_families().await;
-    let url = format!("https://{NAME}:{}", v4.local_addr().unwrap().port());
-    drop(v4);
-    let setup = Setup::new(&stage.ca.server(&[NAME]));
-    let decoy = Origin::start_on(v6, setup, origin::whole(|_| Answer::text("ok")));
-    let trust = CLOSED.replace("] }", "], allow_addresses: [127.0.0.1] }");
+    let (url, decoy) = decoy(&stage).await;
     for addresses in [
         &["::1", "127.0.0.1"][..],
         &["127.0.0.1", "::1"],
         &["::1", "127.0.0.1", "::ffff:10.0.0.1"],
     ] {
-        let yaml = orders(&url, &[]) + &trust;
+        let yaml = orders(&url, &[]) + ONLY_ONE;
         let gateway = Running::start_named(&stage, &yaml, &[(NAME, addresses)]).await;
 
         let answered = gateway.get("/orders/x").await;

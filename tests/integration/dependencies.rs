@@ -11,8 +11,7 @@ fn packages() -> impl Iterator<Item = &'static str> {
 
 #[test]
 fn no_package_with_a_known_flaw_or_without_a_keeper_is_locked() {
-    // protocol.md, row 65.
-    // protocol.md, rows 64 (RUSTSEC-2023-0071) and 65 (RUSTSEC-2025-0134, RUSTSEC-2025-0068).
+    // protocol.md, rows 64 and 65 (RUSTSEC-2023-0071; RUSTSEC-2025-0134, RUSTSEC-2025-0068).
     const BANNED: [(&str, &str); 8] = [
         (
             "rsa",

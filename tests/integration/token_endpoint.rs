@@ -326,8 +326,7 @@ async fn an_answer_before_the_handshake_is_no_answer() {
 
 #[tokio::test]
 async fn a_token_endpoint_that_hangs_up_amid_its_answer_gave_no_token() {
-    // RFC 9112 §8; protocol.md, line 28 and certificate 14.
-    // RFC 9112 §8: an incomplete message.
+    // RFC 9112 §8 (an incomplete message); protocol.md, line 28 and certificate 14.
     let stage = Stage::new();
     let origin = Origin::plain(&stage.server()).await;
     let endpoint = RawOrigin::start(Setup::new(&stage.server())).await;
