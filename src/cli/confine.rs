@@ -19,7 +19,7 @@ const NO_CORE: Rlimit = Rlimit {
     maximum: Some(0),
 };
 
-/// Confines the process: the first thing that is done. What did not work shows in what `exposures` finds.
+/// Confines the process: the first thing that is done. `exposures` finds what did not work.
 pub fn confine() {
     panic::set_hook(Box::new(|panic| {
         let _told = writeln!(io::stderr(), "{}", sentence(panic));
