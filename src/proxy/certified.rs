@@ -6,7 +6,7 @@
 //! verified and named anew, once, at the connection's next request: a CA, a revocation list or a
 //! name that was taken away lets nobody in who was let in before. So it is when the certificate ends,
 //! and from time to time in any case, for what else may have ended. In between a request costs two
-//! comparisons.
+//! comparisons. A tunnel, which has no next request, asks again as often.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,6 +22,8 @@ use crate::tls::server::{self, Generation, ServerIdentity, Shown, Verified};
 const VERDICT_AGE_MAX: Duration = Duration::from_secs(600);
 /// How long one holds of a certificate that is valid and has no time left.
 const LAST_SECOND: Duration = Duration::from_secs(1);
+/// The least that is told of time: no verdict is over when it is made.
+const TICK: Duration = Duration::from_millis(1);
 /// Room for a verdict beside the number of a generation.
 const VERDICT_BITS: u32 = 16;
 
@@ -87,6 +89,13 @@ impl Certified {
         }
     }
 
+    /// Until when what was found last holds at the time `now`; `None` if nothing does, as where
+    /// nobody asks.
+    pub(super) fn holds_until(&self, now: Duration) -> Option<Duration> {
+        let until_ms = self.until_ms.load(Ordering::Acquire);
+        (until_ms > ms(now)).then(|| Duration::from_millis(until_ms))
+    }
+
     fn judge(
         &self,
         identity: &ServerIdentity,
@@ -111,7 +120,8 @@ impl Certified {
             Verdict::Ended => VERDICT_AGE_MAX,
             // Validity is told in whole seconds: in the last one it still is, and has none left.
             Verdict::Unlisted | Verdict::Nameless | Verdict::Listed(_) => {
-                VERDICT_AGE_MAX.min(valid_for.unwrap_or(LAST_SECOND))
+                let left = valid_for.filter(|left| *left >= TICK);
+                VERDICT_AGE_MAX.min(left.unwrap_or(LAST_SECOND))
             }
         };
         self.until_ms.store(ms(now + lasts), Ordering::Release);

@@ -19,11 +19,12 @@
 //! A tunnel carries a credential's authority for as long as it lives, so it lives no longer than
 //! the connector grants it: it ends once the connector is removed, switched off, leads elsewhere,
 //! authenticates otherwise, lists the protocol no more or no longer allows what was asked, and once the
-//! caller is no longer who it was. Other edits leave it alone.
+//! caller is no longer who it was. Other edits leave it alone. A caller with a certificate is looked
+//! at again when the certificate ends, and from time to time, as before a request (`certified.rs`).
 
 use std::future::poll_fn;
 use std::io;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
@@ -125,18 +126,11 @@ impl Tunnel {
         }
     }
 
-    async fn try_carry<S>(
-        &mut self,
-        mut client: Io<S>,
-        Visit {
-            worker,
-            caller,
-            meter: near,
-        }: &Visit,
-    ) -> Result<(), Cut>
+    async fn try_carry<S>(&mut self, mut client: Io<S>, visit: &Visit) -> Result<(), Cut>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
+        let near = &visit.meter;
         let bare = match &mut self.lease {
             Some(lease) => lease.bare().await,
             None => None,
@@ -158,7 +152,7 @@ impl Tunnel {
         let mut seen = tally.bytes();
         let (held, here) = (BUFFER_BYTES, &mut client);
         let mut copying = pin!(copy_bidirectional_with_sizes(here, &mut origin, held, held));
-        let mut moving = pin!(poll_fn(|cx| {
+        let moving = pin!(poll_fn(|cx| {
             for meter in [near, &*far] {
                 match meter.asked(cx) {
                     Signal::None | Signal::Rest | Signal::Drain => {}
@@ -176,21 +170,32 @@ impl Tunnel {
             ready!(stall.poll_over(cx));
             Poll::Ready(Err(Cut::Idle(limit)))
         }));
-        loop {
-            let mut published = pin!(worker.published.notified());
-            published.as_mut().enable();
-            let time = (worker.clock(), worker.clock().monotonic());
-            if !self
-                .permit
-                .stands(caller, &worker.directory().current(), time)
-            {
-                return Err(Cut::Withdrawn);
-            }
-            tokio::select! {
-                biased;
-                ended = &mut moving => return ended,
-                () = published => {}
-            }
+        as_long_as_it_stands(&self.permit, visit, moving).await
+    }
+}
+
+/// Goes on `moving` bytes until that ends or `permit` stands no more.
+async fn as_long_as_it_stands(
+    permit: &Permit,
+    Visit { worker, caller, .. }: &Visit,
+    mut moving: Pin<&mut impl Future<Output = Result<(), Cut>>>,
+) -> Result<(), Cut> {
+    let clock = worker.clock();
+    loop {
+        let mut published = pin!(worker.published.notified());
+        published.as_mut().enable();
+        let now = clock.monotonic();
+        if !permit.stands(caller, &worker.directory().current(), (clock, now)) {
+            return Err(Cut::Withdrawn);
+        }
+        let until = caller.certified().and_then(|shown| shown.holds_until(now));
+        // Bytes come last: in a tunnel that is never at rest they would use up all that tokio lets
+        // one task do at a time, and no timer is looked at after that.
+        tokio::select! {
+            biased;
+            () = published => {}
+            () = clock.sleep_until(until.unwrap_or_default()), if until.is_some() => {}
+            ended = &mut moving => return ended,
         }
     }
 }

@@ -13,11 +13,15 @@ use crate::support::client::Client;
 use crate::support::connector::{connector_with, connectors};
 use crate::support::gateway::Running;
 use crate::support::key::listed;
-use crate::support::origin::Origin;
+use crate::support::message::Kind;
+use crate::support::origin::{Origin, Setup};
+use crate::support::passage::{AGREE, ASK};
 use crate::support::pki::{Ca, Leaf};
+use crate::support::raw::RawOrigin;
 use crate::support::stage::Stage;
 use crate::support::tls::{Protocols, client};
 use crate::support::wire::Wire;
+use crate::support::within;
 
 const IVR: &str = "ivr-0123456789abcdef";
 const SOUTH: &str = "south-0123456789abcdef";
@@ -318,6 +322,45 @@ async fn a_certificate_that_ends_shuts_its_open_connections_out() {
         assert_eq!(answer.reason(), "caller-unknown");
         assert_eq!(answer.json()["detail"], ENDED);
     }
+}
+
+/// A tunnel has no next request at which its caller would be asked for: it is looked at in time,
+/// however much goes through it.
+#[tokio::test]
+async fn a_certificate_that_ends_cuts_the_tunnel_it_was_let_in_by() {
+    let house = House::with(&inbound(CERTIFICATES, "")).await;
+    let raw = RawOrigin::start(Setup::new(&house.stage.server())).await;
+    let more = "organization: north, upgrades: [websocket]";
+    let orders = connector_with("orders", &raw.url("/"), "none", more);
+    let timeouts = "timeouts: { idle: 1h, drain_delay: 0s }\n";
+    let rest = configured(&house.origin) + &orders;
+    let own = inbound(CERTIFICATES, "") + timeouts + &rest;
+    house.gateway.reload(house.stage.config(&own)).unwrap();
+    let leaf = ivr().until(SystemTime::now() + Duration::from_secs(1800));
+    let mut near = Wire::tls(house.gateway.flows(), house.config(&leaf, Protocols::Http1)).await;
+    near.write(ASK).await;
+    let mut far = raw.accept().await;
+    far.message(Kind::Request).await.unwrap();
+    far.write(AGREE).await;
+    assert_eq!(near.answer().await.status(), 101);
+
+    // Asked about twice meanwhile; the clock that is turned began before the certificate was made.
+    for _ in 0..2 {
+        house.time.advance(Duration::from_secs(800));
+        near.write("ping").await;
+        assert_eq!(far.bytes(4).await, b"ping");
+        far.write("pong").await;
+        assert_eq!(near.bytes(4).await, b"pong");
+    }
+    let flood = tokio::spawn(async move { while near.try_write([b'x'; 8192]).await.is_ok() {} });
+    far.bytes(1024 * 1024).await;
+    house.time.advance(Duration::from_secs(300));
+
+    assert!(
+        !far.ends_properly().await,
+        "what was sent must not look whole"
+    );
+    within("the flow's end", flood).await.unwrap();
 }
 
 /// RFC 8446 §2.2: a session that is resumed shows no certificate anew.
