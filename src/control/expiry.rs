@@ -3,7 +3,9 @@
 //! # Invariants
 //!
 //! Each has one line when it comes within [`AHEAD`] of its end, one when it ends, and one a day in
-//! between and afterwards, until it was replaced. A publication repeats none of them.
+//! between and afterwards, until it was replaced. A publication repeats none of them. Where that
+//! were more than [`LINES_MAX`] at once, the gateway's own come first, for nobody else is to hide
+//! them, and then what was not told for longest; the rest is told next time.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -23,6 +25,9 @@ const AGAIN: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The most lines written at once.
 const LINES_MAX: usize = 100;
+
+/// What stands for the gateway where others have their connector.
+const GATEWAY: &str = "none";
 
 /// What ends, as it was published last.
 pub type Published = Arc<[CertificateExpiry]>;
@@ -56,7 +61,7 @@ pub fn sentence(expiry: &CertificateExpiry, standing: Standing) -> impl fmt::Dis
     } = expiry;
     fmt::from_fn(move |f| {
         match connector.as_str() {
-            "none" => write!(f, "the gateway's own ({usage}): ")?,
+            GATEWAY => write!(f, "the gateway's own ({usage}): ")?,
             id => write!(f, "connector {id} ({usage}): ")?,
         }
         let (what, at) = (subject(usage), rfc3339(*at));
@@ -107,35 +112,44 @@ fn until_next(all: &[CertificateExpiry], now: SystemTime) -> Duration {
 
 /// What was said, and when, by what it was said of.
 #[derive(Default)]
-struct Told(HashMap<(String, &'static str), (SystemTime, Standing, Duration)>);
+struct Told(HashMap<(String, &'static str), Line>);
+
+/// What was said of an end, and when.
+type Line = (SystemTime, Standing, Duration);
 
 impl Told {
     fn tell(&mut self, all: &[CertificateExpiry], now: SystemTime, moment: Duration) {
         let mut told = HashMap::new();
-        let mut lines = 0;
+        let mut due = Vec::new();
         for one in all {
             let Some(standing) = Standing::of(one, now) else {
                 continue;
             };
             let key = (one.connector.clone(), one.usage);
-            let before = self.0.get(&key).filter(|(at, stood, since)| {
-                *at == one.at && *stood == standing && moment.saturating_sub(*since) < AGAIN
-            });
-            let since = before.map_or(moment, |(_, _, since)| *since);
-            if before.is_none() {
-                lines += 1;
-                if lines <= LINES_MAX {
-                    write_line(one, standing);
+            match self.0.get(&key).copied() {
+                Some(before) if is_told(before, (one.at, standing, moment)) => {
+                    told.insert(key, before);
                 }
+                before => due.push((before.map(|(_, _, since)| since), key, one, standing)),
             }
-            told.insert(key, (one.at, standing, since));
         }
-        if lines > LINES_MAX {
-            let more = lines - LINES_MAX;
+        due.sort_by_key(|(since, _, one, _)| (one.connector != GATEWAY, *since));
+        let more = due.len().saturating_sub(LINES_MAX);
+        for (_, key, one, standing) in due.into_iter().take(LINES_MAX) {
+            write_line(one, standing);
+            told.insert(key, (one.at, standing, moment));
+        }
+        if more > 0 {
             tracing::warn!(more, "more certificates end soon, or have ended");
         }
         self.0 = told;
     }
+}
+
+/// Whether it was said `before` what is to be said now, and no day ago.
+fn is_told(before: Line, (at, standing, moment): Line) -> bool {
+    let (was_at, stood, since) = before;
+    was_at == at && stood == standing && moment.saturating_sub(since) < AGAIN
 }
 
 fn write_line(one: &CertificateExpiry, standing: Standing) {

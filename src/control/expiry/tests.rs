@@ -132,17 +132,17 @@ fn lists_and_anchors_are_called_what_they_are() {
     let told = told(&[(0, &all), (2, &all)]);
 
     let soon = [
-        "WARN a revocation list ends soon: crm crl 1970-01-02",
-        "WARN a CA's certificate ends soon: crm ca_bundle 1970-01-02",
         "WARN the certificate ends soon: none listener 1970-01-02",
         "WARN a revocation list ends soon: none client_crl 1970-01-02",
+        "WARN a revocation list ends soon: crm crl 1970-01-02",
+        "WARN a CA's certificate ends soon: crm ca_bundle 1970-01-02",
     ];
     assert_eq!(told[0], soon);
     let over = [
-        "ERROR a revocation list has ended: crm crl 1970-01-02",
-        "WARN a CA's certificate has ended: crm ca_bundle 1970-01-02",
         "ERROR the certificate has ended: none listener 1970-01-02",
         "ERROR a revocation list has ended: none client_crl 1970-01-02",
+        "ERROR a revocation list has ended: crm crl 1970-01-02",
+        "WARN a CA's certificate has ended: crm ca_bundle 1970-01-02",
     ];
     assert_eq!(told[1], over);
 }
@@ -158,6 +158,42 @@ fn a_thousand_ends_are_a_hundred_lines_and_a_count() {
     assert_eq!(told[0].len(), LINES_MAX + 1);
     let last = "WARN more certificates end soon, or have ended 900";
     assert_eq!(told[0].last().map(String::as_str), Some(last));
+}
+
+/// Whoever may make connectors could else bring so many that the gateway's own end unsaid.
+#[test]
+fn the_gateways_own_are_told_however_many_of_connectors_end_before() {
+    let mut many: Vec<_> = (0..1_000)
+        .map(|n| ends(&format!("c{n}"), "crl", 1))
+        .collect();
+    many.push(ends("none", "listener", 20));
+
+    let told = told(&[(0, &many), (0, &many), (1, &many), (20, &many)]);
+
+    let named = |lines: &[String], what: &str| lines.iter().filter(|l| l.contains(what)).count();
+    let own: Vec<_> = told.iter().map(|lines| named(lines, "listener")).collect();
+    assert_eq!(own, [1, 0, 1, 1]);
+    assert!(told[0][0].starts_with("WARN the certificate ends soon: none listener"));
+    assert!(told[3][0].starts_with("ERROR the certificate has ended: none listener"));
+}
+
+#[test]
+fn what_found_no_room_among_the_lines_is_told_next_time_and_not_taken_for_told() {
+    let many: Vec<_> = (0..250)
+        .map(|n| ends(&format!("c{n}"), "token", 20))
+        .collect();
+
+    let mut told = told(&[(0, &many), (0, &many), (0, &many), (0, &many), (1, &many)]);
+
+    let last = |n: usize| format!("WARN more certificates end soon, or have ended {n}");
+    assert_eq!(told[0].pop(), Some(last(150)));
+    assert_eq!(told[1].pop(), Some(last(50)));
+    assert_eq!(told[3], Vec::<String>::new());
+    let mut said = told[..3].concat();
+    said.sort();
+    said.dedup();
+    assert_eq!(said.len(), 250, "each of them once");
+    assert_eq!(told[4].len(), LINES_MAX + 1, "and again the next day");
 }
 
 #[test]
