@@ -4,7 +4,9 @@
 //!
 //! A list that cannot be read, or that says less than all of its issuer's (RFC 5280 §5.2.4: a delta),
 //! is refused where it is configured; none is met for the first time in a handshake. Of several lists
-//! of one issuer for one scope the newest counts alone.
+//! of one issuer for one scope the newest counts alone; issuers that share a name and not a key are
+//! two. A verifier looks into the first list under an issuer's name, and where another key signed it
+//! refuses the certificate: what nobody can tell of is not let in.
 
 use std::cmp::Reverse;
 use std::collections::HashSet;
@@ -16,7 +18,10 @@ use rustls::server::VerifierBuilderError;
 use rustls::{CertRevocationListError, RootCertStore};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateRevocationListDer, Der, TrustAnchor};
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::oid_registry::{
+    OID_X509_EXT_AUTHORITY_KEY_IDENTIFIER as AUTHORITY_KEY_IDENTIFIER,
+    OID_X509_EXT_ISSUER_DISTRIBUTION_POINT as ISSUING_DISTRIBUTION_POINT, Oid,
+};
 use x509_parser::revocation_list::CertificateRevocationList;
 
 use super::{TlsError, provider};
@@ -29,11 +34,13 @@ struct List {
     next_update: i64,
 }
 
-/// Whose certificates a list is about, and which of them: its issuer's name and issuing distribution
-/// point (RFC 5280 §5.2.5), both DER.
+/// Whose certificates a list is about, and which of them: its issuer's name, the key that signed it
+/// (RFC 5280 §5.2.1) and its issuing distribution point (§5.2.5), all DER and none of them
+/// understood: what cannot be read is a scope all the same.
 #[derive(PartialEq, Eq, Hash)]
 struct Scope {
     issuer: Vec<u8>,
+    authority_key: Option<Vec<u8>>,
     distribution_point: Option<Vec<u8>>,
 }
 
@@ -126,15 +133,15 @@ fn read(der: CertificateRevocationListDer<'static>) -> Result<(Scope, List), Tls
 }
 
 fn scope(list: &CertificateRevocationList<'_>) -> Scope {
-    let point = list.extensions().iter().find(|extension| {
-        matches!(
-            extension.parsed_extension(),
-            ParsedExtension::IssuingDistributionPoint(_)
-        )
-    });
+    let said = |oid: Oid<'_>| {
+        let mut all = list.extensions().iter();
+        let found = all.find(|extension| extension.oid == oid);
+        found.map(|extension| extension.value.to_vec())
+    };
     Scope {
         issuer: list.issuer().as_raw().to_vec(),
-        distribution_point: point.map(|extension| extension.value.to_vec()),
+        authority_key: said(AUTHORITY_KEY_IDENTIFIER),
+        distribution_point: said(ISSUING_DISTRIBUTION_POINT),
     }
 }
 

@@ -3,14 +3,16 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa,
-    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+    CrlDistributionPoint, CrlIssuingDistributionPoint, CrlScope, IsCa, KeyIdMethod, KeyPair,
+    KeyUsagePurpose, RevokedCertParams, date_time_ymd,
 };
 
 use super::*;
 
 type Ca = CertifiedIssuer<'static, KeyPair>;
 
+/// One of the name that all of them have, and a key of its own.
 fn ca() -> Ca {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -19,7 +21,16 @@ fn ca() -> Ca {
 }
 
 /// A list of `ca` from the beginning of one year to that of another.
-fn list(ca: &Ca, (since, until): (i32, i32)) -> rcgen::CertificateRevocationList {
+fn list(ca: &Ca, years: (i32, i32)) -> rcgen::CertificateRevocationList {
+    list_of(ca, years, None)
+}
+
+/// The same, of what `point` says alone.
+fn list_of(
+    ca: &Ca,
+    (since, until): (i32, i32),
+    point: Option<CrlIssuingDistributionPoint>,
+) -> rcgen::CertificateRevocationList {
     let revoked = |number: u64| RevokedCertParams {
         serial_number: number.into(),
         revocation_time: date_time_ymd(since, 1, 1),
@@ -30,7 +41,7 @@ fn list(ca: &Ca, (since, until): (i32, i32)) -> rcgen::CertificateRevocationList
         this_update: date_time_ymd(since, 1, 1),
         next_update: date_time_ymd(until, 1, 1),
         crl_number: 7.into(),
-        issuing_distribution_point: None,
+        issuing_distribution_point: point,
         revoked_certs: vec![revoked(1), revoked(2)],
         key_identifier_method: KeyIdMethod::Sha256,
     };
@@ -131,4 +142,50 @@ fn of_several_lists_of_one_issuer_the_newest_counts_and_of_all_that_count_the_fi
     assert_eq!(revocation_lists(&both).unwrap().len(), 2);
     assert_eq!(next_update(&both), Some(year(2025)));
     assert_eq!(next_update("nothing"), None);
+}
+
+/// RFC 5280 §5.2.5: it is the extension that makes a list a partial one, whoever can read it.
+#[test]
+fn a_newer_partial_list_leaves_the_full_one_however_it_says_of_what_it_is() {
+    let ca = ca();
+    let point = CrlIssuingDistributionPoint {
+        distribution_point: CrlDistributionPoint {
+            uris: vec!["http://crl.example/users".to_owned()],
+        },
+        scope: Some(CrlScope::UserCertsOnly),
+    };
+    let partial = list_of(&ca, (2022, 2030), Some(point));
+    let (full, older) = (list(&ca, (2021, 2040)), list(&ca, (2020, 2041)));
+    let rest = full.pem().unwrap() + &older.pem().unwrap();
+
+    // The last of it says `onlyContainsUserCerts`: [1], of one byte.
+    let said = [0x81, 1, 0xff];
+    let at = partial.der().windows(3).position(|bytes| bytes == said);
+    for change in [0x81, 0x86, 0x02, 0xa1] {
+        let mut der = partial.der().to_vec();
+        der[at.unwrap()] = change;
+
+        let counting = revocation_lists(&(pem(&der) + &rest)).unwrap();
+
+        let counting: Vec<_> = counting.iter().map(AsRef::as_ref).collect();
+        assert_eq!(counting, [&der[..], &full.der()[..]], "{change:#x}");
+    }
+}
+
+/// RFC 5280 §5.2.1: a CA that has taken a new key signs the list of its old one's certificates yet.
+#[test]
+fn lists_by_two_keys_of_one_name_both_count() {
+    let (old, new) = (ca(), ca());
+    let lists = [
+        list(&old, (2020, 2025)),
+        list(&old, (2021, 2026)),
+        list(&new, (2022, 2030)),
+    ];
+    let text: String = lists.iter().map(|list| list.pem().unwrap()).collect();
+
+    let counting = revocation_lists(&text).unwrap();
+
+    let counting: Vec<_> = counting.iter().map(AsRef::as_ref).collect();
+    assert_eq!(counting, [&lists[2].der()[..], &lists[1].der()[..]]);
+    assert_eq!(next_update(&text), Some(year(2026)));
 }
