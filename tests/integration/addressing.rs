@@ -1,6 +1,9 @@
 //! Which connector and which path a request addresses, and which targets are refused.
 
+use tokio::net::TcpStream;
+
 use crate::support::client::Client;
+use crate::support::frames::{self, END_STREAM, Frames, HEADERS, PREFACE, RST_STREAM, SETTINGS};
 use crate::support::gateway::Running;
 use crate::support::message::Message;
 use crate::support::origin::Origin;
@@ -398,6 +401,63 @@ async fn a_fragment_is_refused_and_never_travels() {
     }
 
     assert_eq!(scene.origin.tally().heads, 0);
+}
+
+#[tokio::test]
+async fn over_http2_nothing_behind_a_fragments_sign_travels_or_decides() {
+    // RFC 9113 §8.3.1, RFC 9112 §3.2; protocol.md, rows 28 and 35: http cuts it off with what is
+    // behind it, before anything is decided by `:path`.
+    let scene = Scene::start(Plan {
+        connector: &["allow: [{ paths: [/x] }]"],
+        ..Plan::new()
+    })
+    .await;
+    let socket = TcpStream::connect(scene.gateway.flows()).await.unwrap();
+    let mut frames = Frames::over(socket);
+    let opening = [PREFACE, &frames::frame(SETTINGS, 0, 0, &[])].concat();
+    frames.write(opening).await.unwrap();
+
+    let cases = [
+        ("/orders/x#y", Some("/api/x")),
+        ("/orders/x#/../y?q", Some("/api/x")),
+        ("/orders/x?a=b#?c", Some("/api/x?a=b")),
+        ("/orders/x#", Some("/api/x")),
+        // What is allowed stands behind it.
+        ("/orders/y#/x", None),
+        ("/orders#/x", None),
+        ("/orders/#x", None),
+        // So does the connector.
+        ("/#/orders/x", None),
+        ("/nowhere#/orders/x", None),
+        ("#/orders/x", None),
+    ];
+    for (stream, (path, expected)) in (1..).step_by(2).zip(cases) {
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "http"),
+            (":authority", "localhost"),
+            (":path", path),
+        ];
+        let asked = frames::head(END_STREAM, stream, &fields);
+        frames.write(asked).await.unwrap();
+        let told = frames.telling().await.unwrap();
+        // RFC 7541, appendix A: `:status: 200` is one byte.
+        let is_200 = told.kind == HEADERS && told.payload.first() == Some(&0x88);
+        assert_eq!(
+            (told.stream, is_200),
+            (stream, expected.is_some()),
+            "{path}"
+        );
+        let mut last = told;
+        while last.kind != RST_STREAM && last.flags & END_STREAM == 0 {
+            last = frames.telling().await.unwrap();
+        }
+    }
+
+    let arrived = scene.origin.wire();
+    let arrived: Vec<_> = arrived.iter().map(Message::target).collect();
+    let expected = cases.iter().filter_map(|(_, expected)| *expected);
+    assert_eq!(arrived, expected.collect::<Vec<_>>());
 }
 
 #[tokio::test]
