@@ -83,7 +83,7 @@ static RANGES: LazyLock<Vec<RefusedRange>> = LazyLock::new(|| {
 });
 
 /// The refused ranges less those an operator allows.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AddressPolicy {
     allowed: Arc<[IpNet]>,
 }

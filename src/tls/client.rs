@@ -80,6 +80,11 @@ impl TrustAnchors {
         Ok(Self::of_roots(roots))
     }
 
+    /// Whether these are the very anchors of `other`, in the same order.
+    pub fn are_those_of(&self, other: &Self) -> bool {
+        self.0.roots.roots == other.0.roots.roots
+    }
+
     /// These anchors and those of `connector`, which are not believed what its lists have revoked.
     /// The same for all connectors that say the same.
     ///

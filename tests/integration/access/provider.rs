@@ -18,7 +18,7 @@ use crate::support::answer::Answer;
 use crate::support::client::Client;
 use crate::support::gateway::Running;
 use crate::support::origin::{self, Origin, Setup};
-use crate::support::pki::Leaf;
+use crate::support::pki::{Ca, Leaf};
 use crate::support::stage::Stage;
 use crate::support::store_room::StoreRoom;
 
@@ -402,6 +402,38 @@ async fn a_provider_whose_address_is_no_longer_allowed_is_not_asked_again() {
 
     assert_eq!(refused(later), Unauthenticated::Unavailable);
     assert_eq!(issuer.origin.tally().accepted, asked);
+}
+
+/// A key is believed no longer than whoever vouched for where it came from.
+#[tokio::test]
+async fn keys_from_a_provider_that_is_trusted_no_more_are_not_used() {
+    let stage = Stage::new();
+    stage.write("other.pem", &Ca::new("other").pem());
+    let key = Key::new(Algorithm::ES256, "one");
+    let issuer = Issuer::start(&stage, &[&key]).await;
+    let allow = "allow_addresses: [127.0.0.0/8, \"::1\"]";
+    let others = format!("trust: {{ ca_bundles: [{{ file: other.pem }}], {allow} }}\n");
+    for narrowed in [&others, reached_by_none()] {
+        let office = Office::with(&stage, &issuer.yaml()).await;
+        let token = key.sign(&issuer.claims());
+        assert!(office.ask(&token).await.is_ok());
+        let asked = issuer.asked("/keys");
+
+        let trust = |own: &str| stage.config(own).unwrap().trust;
+        let same = trust("");
+        office.authentication.keep_within(&same).unwrap();
+        assert!(office.ask(&token).await.is_ok());
+        assert_eq!(issuer.asked("/keys"), asked, "nothing changed");
+
+        office.authentication.keep_within(&trust(narrowed)).unwrap();
+        let later = office.ask(&token).await;
+
+        assert_eq!(refused(later), Unauthenticated::Unavailable, "{narrowed}");
+        assert_eq!(issuer.asked("/keys"), asked);
+        // Nobody waits for the pause that another provider was promised.
+        office.authentication.keep_within(&same).unwrap();
+        assert!(office.ask(&token).await.is_ok());
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,8 @@
 //!
 //! However many tokens come, with whatever key IDs, the provider is asked once in [`PAUSE`] at
 //! most. A set is asked for again after [`FRESH_FOR`]; while that fails it is used until
-//! [`USED_FOR`]. Whoever hangs up while keys are fetched cancels nothing.
+//! [`USED_FOR`]. Whoever hangs up while keys are fetched cancels nothing. When it changes whom the
+//! provider may be, and where, no set of before is used, and the provider may be asked at once.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use jsonwebtoken::{Algorithm, DecodingKey};
 use serde_json::Value;
 
 use super::jwt::Shown;
-use super::line::{Line, LineError};
+use super::line::{Kept, Line, LineError};
 use crate::clock::Clock;
 use crate::config;
 use crate::connector::{HttpsUrl, SigningAlgorithm};
@@ -47,6 +48,8 @@ struct Inner {
 struct Held {
     set: Option<(Arc<[Arc<Key>]>, Duration)>,
     asked_at: Option<Duration>,
+    /// How often it changed whom the provider may be.
+    changes: u64,
 }
 
 /// One public key.
@@ -90,7 +93,17 @@ impl Keys {
         settings: &config::Oidc,
         trust: &config::Trust,
     ) -> Result<(), TlsError> {
-        self.0.line.keep_within(settings, trust)
+        match self.0.line.keep_within(settings, trust)? {
+            Kept::Same => {}
+            Kept::Changed => {
+                let mut held = self.0.held();
+                *held = Held {
+                    changes: held.changes + 1,
+                    ..Held::default()
+                };
+            }
+        }
+        Ok(())
     }
 
     /// The key that `kid` names, fit for `algorithm`; a token that names none is of the only key
@@ -138,13 +151,17 @@ impl Inner {
     async fn refresh(&self) {
         let _alone = self.asking.lock().await;
         let now = self.clock.monotonic();
-        let asked_at = self.held().asked_at;
-        if asked_at.is_some_and(|at| now < at + PAUSE) {
+        let Some(changes) = self.held().may_ask(now) else {
             return;
-        }
-        self.held().asked_at = Some(now);
+        };
         match self.fetch().await {
-            Ok(set) => self.held().set = Some((set, now)),
+            Ok(set) => {
+                let mut held = self.held();
+                // Whom it asked may be nobody to ask by now.
+                if held.changes == changes {
+                    held.set = Some((set, now));
+                }
+            }
             Err(error) => {
                 let error = with_sources(&error);
                 tracing::warn!(
@@ -187,6 +204,16 @@ impl Inner {
 }
 
 impl Held {
+    /// Notes that the provider is asked at the time `now`, and says after how many changes; nothing
+    /// if it was asked a moment ago.
+    fn may_ask(&mut self, now: Duration) -> Option<u64> {
+        if self.asked_at.is_some_and(|at| now < at + PAUSE) {
+            return None;
+        }
+        self.asked_at = Some(now);
+        Some(self.changes)
+    }
+
     /// What a set not older than `age` says of a key; nothing if there is no such set.
     fn look(
         &self,

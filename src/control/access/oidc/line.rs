@@ -43,6 +43,7 @@ pub(super) struct Line {
 
 /// Whom the provider may be, and where.
 struct Bounds {
+    anchors: TrustAnchors,
     tls: ClientTls,
     policy: AddressPolicy,
 }
@@ -54,8 +55,23 @@ impl Bounds {
         Ok(Self {
             tls: ClientTls::new(&anchors, None, Http2::Off)?,
             policy: AddressPolicy::allowing(&trust.token_endpoint_allow_addresses),
+            anchors,
         })
     }
+
+    /// Whether they let in whom `other` lets in.
+    fn are_those_of(&self, other: &Self) -> bool {
+        self.anchors.are_those_of(&other.anchors) && self.policy == other.policy
+    }
+}
+
+/// What new bounds are beside those before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// The same.
+    Same,
+    /// Others: what was fetched within the old ones might not have been within these.
+    Changed,
 }
 
 /// Why a document was not had.
@@ -96,7 +112,7 @@ impl Line {
         Ok(Self { dialer, bounds })
     }
 
-    /// Keeps within what `trust` allows from now on.
+    /// Keeps within what `trust` allows from now on, and says whether that is something else.
     ///
     /// # Errors
     ///
@@ -105,9 +121,13 @@ impl Line {
         &self,
         settings: &config::Oidc,
         trust: &config::Trust,
-    ) -> Result<(), TlsError> {
-        self.bounds.store(Arc::new(Bounds::of(settings, trust)?));
-        Ok(())
+    ) -> Result<Kept, TlsError> {
+        let bounds = Arc::new(Bounds::of(settings, trust)?);
+        let before = self.bounds.swap(Arc::clone(&bounds));
+        Ok(match bounds.are_those_of(&before) {
+            true => Kept::Same,
+            false => Kept::Changed,
+        })
     }
 
     /// The document at `url`.
