@@ -24,11 +24,6 @@ const STREAM_BYTES_MAX: usize = 4096;
 /// After as many findings nobody reads on.
 const FINDINGS_MAX: usize = 20;
 
-fn number(name: &str, otherwise: u64) -> u64 {
-    let set = std::env::var(name).ok();
-    set.map_or(otherwise, |set| set.parse().unwrap())
-}
-
 /// What lanes share.
 struct Hunt {
     room: Room,
@@ -77,14 +72,14 @@ async fn no_mutant_of_a_stream_smuggles_anything() {
     // protocol.md, point 18, lines 18 to 29: as the streams, and whatever lies between them.
     let streams = streams::all();
     let streams = streams.iter().map(corpus::Stream::bytes);
-    let first = number("ATTACHE_TEST_SEED", 0);
+    let numbers = mutator::numbers();
     let hunt = Hunt {
         room: Room::start().await,
         streams: streams
             .filter(|bytes| bytes.len() <= STREAM_BYTES_MAX)
             .collect(),
-        next: AtomicU64::new(first),
-        end: first + number("ATTACHE_TEST_MUTANTS", 20_000),
+        next: AtomicU64::new(numbers.start),
+        end: numbers.end,
         findings: Mutex::default(),
     };
 

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use crate::support::frames::{
     self, CONTINUATION, DATA, Frame, HEADERS, RST_STREAM, field, frame, head,
 };
-use crate::support::wire::mutator::Chance;
+use crate::support::wire::mutator::{self, Chance};
 
 use super::corpus::{self, Gets};
 use super::{LANES, Room, seen, to_be_answered};
@@ -174,12 +174,6 @@ fn extra(chance: &mut Chance) -> Frame {
     frames::read(&written).unwrap().0
 }
 
-/// A number out of the environment.
-fn number(name: &str, otherwise: u64) -> u64 {
-    let told = std::env::var(name).ok();
-    told.map_or(otherwise, |number| number.parse().unwrap())
-}
-
 /// What mutants are made of.
 struct Stock {
     good: Vec<Vec<u8>>,
@@ -238,19 +232,17 @@ impl Stock {
 
 #[tokio::test]
 async fn no_mutant_of_frames_brings_an_origin_what_nobody_asked() {
-    // A quarter of what is tried over HTTP/1.1, which has more to say in bytes.
-    let first = number("ATTACHE_TEST_SEED", 0);
-    let end = first + number("ATTACHE_TEST_MUTANTS", 20_000) / 4;
+    let numbers = mutator::numbers();
     let stock = Stock::new();
     let (mut arrived, mut faults) = (0, Vec::new());
-    for from in (first..end).step_by(BATCH) {
-        let to = end.min(from + u64::try_from(BATCH).unwrap());
+    for from in numbers.clone().step_by(BATCH) {
+        let to = numbers.end.min(from + u64::try_from(BATCH).unwrap());
         let tried = stock.try_out(from..to).await;
         arrived += tried.0;
         faults.extend(tried.1);
     }
 
-    let tried = end - first;
+    let tried = numbers.end - numbers.start;
     println!("{tried} mutants, of which {arrived} requests arrived");
     let count = faults.len();
     assert!(

@@ -1,5 +1,7 @@
 //! Streams made wrong by chance, the same again for the same seed.
 
+use std::ops::Range;
+
 /// Bytes that mean something to who reads HTTP.
 const TELLING: &[u8] = b"\r\n\0 \t,;:#\"\\%/?@[_-+0159afx\x7f\x80\xff";
 /// Words of the same kind.
@@ -38,6 +40,17 @@ const WORDS: &[&[u8]] = &[
     b"/../",
     b"#",
 ];
+
+/// The numbers of the mutants to be tried: `ATTACHE_TEST_MUTANTS` says how many, and
+/// `ATTACHE_TEST_SEED` from which on.
+pub(crate) fn numbers() -> Range<u64> {
+    let told = |name: &str, otherwise: u64| {
+        let told = std::env::var(name).ok();
+        told.map_or(otherwise, |told| told.parse().unwrap())
+    };
+    let first = told("ATTACHE_TEST_SEED", 0);
+    first..first + told("ATTACHE_TEST_MUTANTS", 20_000)
+}
 
 /// A source of chance (SplitMix64).
 #[derive(Clone, Debug)]
