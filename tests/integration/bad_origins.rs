@@ -1,5 +1,7 @@
 //! Origins that are somebody else, or break off: no credential is sent, no half answer is whole.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -11,6 +13,7 @@ use crate::support::connector::{basic, connector, connectors};
 use crate::support::gateway::{self, Running};
 use crate::support::message::Kind;
 use crate::support::origin::{Origin, Setup};
+use crate::support::pki::{Ca, Leaf};
 use crate::support::raw::RawOrigin;
 use crate::support::stage::Stage;
 use crate::support::tls::Protocols;
@@ -37,7 +40,7 @@ fn claim_refused(what: &str, answered: &Answered, reason: &str, error: &str) {
 
 #[tokio::test]
 async fn an_origin_with_a_bad_certificate_receives_nothing() {
-    // RFC 9525 §6.3 (a common name is no name); protocol.md, line 50, rows 44 and 45, certificates
+    // RFC 9525 §2 (a common name is no name), §6.3; protocol.md, line 50, rows 44 and 45, certificates
     // 1 to 7, 11 and 12.
     let stage = Stage::new();
     for (what, identity) in stage.ca.bad_servers() {
@@ -56,12 +59,47 @@ async fn an_origin_with_a_bad_certificate_receives_nothing() {
 }
 
 #[tokio::test]
+async fn a_chain_that_nobody_can_try_out_is_refused_for_little() {
+    // protocol.md, row 45 (RUSTSEC-2023-0053): paths are tried within bounds, and not all of a
+    // hundred to the power of six.
+    for (what, name) in [
+        (
+            "the root's name: every path is a chain of signatures",
+            "stage",
+        ),
+        ("a name of nobody's: no path ends", "tangle"),
+    ] {
+        let stage = Stage::new();
+        let origin = Origin::plain(&Ca::entangled(name, 100)).await;
+        let auth = basic("svc", "pass-word");
+        let own = connectors(&[connector("c", &origin.url("/"), &auth)]);
+        let child = gateway::process(&stage.config_file(&own));
+        let line = child
+            .stderr
+            .line(what, |line| line.contains("flows are served"));
+        let flows = line
+            .await
+            .rsplit_once("address=")
+            .unwrap()
+            .1
+            .parse()
+            .unwrap();
+        let before = child.worked();
+
+        let answered = gateway::get(flows, "/c/x").await;
+
+        let worked = child.worked() - before;
+        claim_refused(what, &answered, "origin-tls", "tls_certificate_error");
+        assert_eq!(origin.tally().handshaken, 0, "{what}");
+        assert!(worked < Duration::from_secs(2), "{what}: {worked:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_the_certificate_does_not_name_receives_nothing() {
     // RFC 9525 §6.5.
     let stage = Stage::new();
-    let identity = stage
-        .ca
-        .issue(&crate::support::pki::Leaf::server(&["localhost"]));
+    let identity = stage.ca.issue(&Leaf::server(&["localhost"]));
     let origin = Origin::plain(&identity).await;
     let gateway = gateway_to(&stage, &origin.url_as("127.0.0.1", "/")).await;
 
@@ -75,7 +113,7 @@ async fn an_address_that_the_certificate_does_not_name_receives_nothing() {
 #[tokio::test]
 async fn another_connectors_trust_is_not_ones_own() {
     let stage = Stage::new();
-    let other = crate::support::pki::Ca::new("other");
+    let other = Ca::new("other");
     stage.write("other.pem", &other.pem());
     let origin = Origin::plain(&other.server(&[])).await;
     let trusting = crate::support::connector::connector_with(

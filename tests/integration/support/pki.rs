@@ -123,6 +123,21 @@ impl Ca {
         self.issue(&Leaf::client(common_name))
     }
 
+    /// A server whose certificate no root has signed, behind a chain of `count` CAs that are all
+    /// called `name` and have keys of their own: any of them may have signed any other, as far as
+    /// names tell.
+    pub(crate) fn entangled(name: &str, count: u64) -> Identity {
+        let mut signer = Self::new(name);
+        let mut chain = String::new();
+        for number in 1..=count {
+            signer = signer.below(name, number, None);
+            chain += &signer.pem();
+        }
+        let mut server = signer.issue(&Leaf::server(&["localhost", "127.0.0.1"]));
+        server.certificate_pem += &chain;
+        server
+    }
+
     /// Servers that nobody may believe to be `localhost`, by what is wrong with them.
     pub(crate) fn bad_servers(&self) -> Vec<(&'static str, Identity)> {
         let localhost = Leaf::server(&["localhost", "127.0.0.1"]);
