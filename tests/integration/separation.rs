@@ -18,6 +18,8 @@ use crate::support::tls::{Ask, Protocols};
 
 /// Flows at once, half of them over HTTP/2.
 const FLOWS: usize = 8;
+/// Requests over a hundred connectors.
+const CROWD: usize = 10_000;
 
 /// Sends `count` requests, interleaved over the connectors of `ids` and over [`FLOWS`] flows.
 /// Request number n goes to `/{id}/{id}/{n}`, so that the origin sees whose it was.
@@ -214,10 +216,10 @@ async fn each_of_a_hundred_connectors_carries_its_own_canary_and_no_other() {
         .collect();
     let gateway = Running::start(&stage, &connectors(&all)).await;
 
-    interleave(&gateway, &ids, 5_000).await;
+    interleave(&gateway, &ids, CROWD).await;
 
     let requests = origin.requests();
-    assert_eq!(requests.len(), 5_000);
+    assert_eq!(requests.len(), CROWD);
     assert_eq!(authority.count(), 33);
     for request in &requests {
         let shown = carried(request);
