@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -25,6 +26,12 @@ pub(crate) fn ready() -> Result<(), String> {
                 "`{word}` is missing: the package util-linux has it."
             ));
         }
+    }
+    if !may_look_into_others() {
+        eprintln!(
+            "Without CAP_SYS_PTRACE (root has it), memory is all resident pages (VmRSS) rather than \
+             the proportional set size: nginx's shared pages count once for each of its processes."
+        );
     }
     Ok(())
 }
@@ -128,7 +135,7 @@ fn allowed() -> Vec<usize> {
 pub(crate) struct Usage {
     /// Of each of their threads that lives, by its id, which no other thread of the system has.
     threads: HashMap<String, Times>,
-    /// Memory in RAM; what processes share is counted once.
+    /// Memory in RAM; what processes share is counted once, where that can be told.
     pub(crate) resident_bytes: u64,
 }
 
@@ -185,11 +192,34 @@ impl Usage {
 }
 
 /// The proportional set size, because nginx's workers share most of their pages with their master.
+/// The gateway lets nobody look into it, so that this takes a capability; who has it not is told
+/// resident pages, of every contender alike.
 fn resident_bytes(pid: u32) -> u64 {
-    let rollup = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let (account, key) = match may_look_into_others() {
+        true => ("smaps_rollup", "Pss:"),
+        false => ("status", "VmRSS:"),
+    };
+    let account = match fs::read_to_string(format!("/proc/{pid}/{account}")) {
+        Ok(account) => account,
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+            panic!("The memory of process {pid} is not told ({error}): run this as root.")
+        }
+        // It ended while it was looked at, and has none.
+        Err(_) => return 0,
+    };
+    let line = account.lines().find_map(|line| line.strip_prefix(key));
     let kib = line.and_then(|line| line.trim().strip_suffix("kB"));
     kib.map_or(0, |kib| kib.trim().parse::<u64>().unwrap() * 1024)
+}
+
+/// Whether this process has CAP_SYS_PTRACE, its number 19 (capabilities(7)).
+fn may_look_into_others() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let held = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|held| u64::from_str_radix(held.trim(), 16).ok());
+    held.is_some_and(|held| held & (1 << 19) != 0)
 }
 
 /// A process and those it started.
