@@ -4,7 +4,7 @@
 //!
 //! Each has one line when it comes within [`AHEAD`] of its end, one when it ends, and one a day in
 //! between and afterwards, until it was replaced. A publication repeats none of them. Where that
-//! were more than [`LINES_MAX`] at once, the gateway's own come first, for nobody else is to hide
+//! were more than `LINES_MAX` at once, the gateway's own come first, for nobody else is to hide
 //! them, and then what was not told for longest; the rest is told next time.
 
 use std::collections::HashMap;

@@ -20,6 +20,7 @@ const OVERRIDES: [[&str; 2]; 7] = [
 async fn where_rules_judge_a_request_no_field_makes_another_of_it_at_the_origin() {
     let ruled: &[&str] = &["allow: [{ methods: [GET, POST], paths: [/x] }]"];
     let names = OVERRIDES.as_flattened();
+    let listed = names.join(", ");
     let fields: String = names
         .iter()
         .map(|name| format!("{name}: DELETE\r\n"))
@@ -37,7 +38,7 @@ async fn where_rules_judge_a_request_no_field_makes_another_of_it_at_the_origin(
 
             wire.write(format!(
                 "POST /orders/x HTTP/1.1\r\nHost: localhost\r\nTE: trailers\r\nConnection: TE\r\n\
-                 Transfer-Encoding: chunked\r\nX-Stays: 1\r\n{fields}\r\n2\r\nhi\r\n0\r\n\
+                 Transfer-Encoding: chunked\r\nTrailer: X-Stays, {listed}\r\nX-Stays: 1\r\n{fields}\r\n2\r\nhi\r\n0\r\n\
                  X-Stays: 2\r\n{fields}\r\n"
             ))
             .await;
