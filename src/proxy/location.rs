@@ -97,10 +97,12 @@ fn has_scheme(reference: &str) -> bool {
 
 /// Whether `location` names the scheme of the web and no authority: to a client that reads URLs as
 /// browsers do, `https:/x` is `/x` on the host that it asked (WHATWG URL §4.4, scheme state), which
-/// is the gateway. They pass over tabs and what stands before the scheme, and a backslash is a slash.
+/// is the gateway. They pass over tabs and over spaces before the scheme, but over no others (§4.4,
+/// basic URL parser), and a backslash is a slash.
 fn lacks_authority(location: &str) -> bool {
-    let heard = |byte: &u8| *byte > b' ';
-    let mut bytes = location.bytes().filter(heard);
+    let written = location.trim_start_matches(|c: char| c <= ' ');
+    let heard = |byte: &u8| !matches!(byte, b'\t' | b'\n' | b'\r');
+    let mut bytes = written.bytes().filter(heard);
     let scheme: Vec<u8> = bytes
         .by_ref()
         .take_while(|byte| *byte != b':')
@@ -162,6 +164,9 @@ mod tests {
             "h\tttps:/x",
             " https:/x",
             "https:\t/x",
+            "https:/ /../x",
+            "https: //x",
+            "\t https:/\t /x",
         ] {
             assert!(lacks_authority(location), "{location:?}");
         }
@@ -169,6 +174,8 @@ mod tests {
             "https://a.example",
             "https:\\\\a.example",
             "https:/\t/a.example",
+            " \thttps://a.example",
+            "http s:/x",
             "http:///a.example",
             "httpsx:/x",
             "mailto:x",
