@@ -25,7 +25,7 @@ const PATH_BYTES_MAX: usize = 1024;
 const PRINCIPAL_FORM: &str =
     "a principal's name as under `inbound`: 1 to 200 bytes without control characters";
 const METHOD_FORM: &str =
-    "a method in capitals such as GET (RFC 9110 §9.1); CONNECT and TRACE are never carried";
+    "a method in capitals such as GET (RFC 9110 §9.1); CONNECT, TRACE and TRACK are never carried";
 const PATH_FORM: &str = "a request path that begins with /, as flows send it behind the connector's ID: without dot segments, ?, # and \\";
 const NETWORK_FORM: &str = "an address or range of IPv4, not mapped into IPv6";
 const SOME_FORM: &str = "a list of at least one; leave the key out to allow any";

@@ -3,8 +3,9 @@
 //! # Invariants
 //!
 //! A trailer does nothing that a field of the head may not: what frames, routes or authenticates
-//! stays behind (RFC 9110 §6.5.1), under either spelling of the credential's name, and so do what
-//! would change a request that rules judge (see [`Overrides`]) and what the head's `Connection` names, which concerns one connection (RFC 9110 §7.6.1).
+//! stays behind (RFC 9110 §6.5.1), under either spelling of the credential's name. So does what would
+//! change a request that rules judge ([`Overrides`]), and what the head's `Connection` names, which
+//! concerns one connection (RFC 9110 §7.6.1).
 
 use http::header::{self, HeaderName};
 use http::{HeaderMap, Version, request};

@@ -31,6 +31,7 @@ fn what_no_request_can_be_is_refused_as_a_rule() {
         ("methods: [get]", "a method in capitals"),
         ("methods: [CONNECT]", "never carried"),
         ("methods: [TRACE]", "never carried"),
+        ("methods: [TRACK]", "never carried"),
         ("methods: ['GET POST']", "a method in capitals"),
         ("paths: []", "leave the key out"),
         ("paths: [orders]", "begins with /"),

@@ -138,6 +138,25 @@ async fn the_credentials_of_an_inactive_connector_are_edited_and_tried_when_it_i
 }
 
 #[tokio::test]
+async fn a_revocation_list_is_renewed_while_the_connector_is_active_and_keeps_its_secrets() {
+    // A list lasts for days; it binds no secret, or renewing it would take giving all of them anew.
+    let room = Room::new().await;
+    let made = room.made("Orders").await;
+    for numbers in [&[7][..], &[7, 8]] {
+        let list = room.stage.ca.revokes(numbers);
+
+        let edited = room.merge(&made.id, json!({ "crl": list })).await.unwrap();
+
+        assert_eq!(edited.document["crl"], list);
+        assert_eq!(edited.state, Phase::Active);
+        assert_eq!(room.password(&made.id).await.as_deref(), Some(PASSWORD));
+    }
+    let torn = json!({ "crl": "-----BEGIN X509 CRL-----\nMA==\n-----END X509 CRL-----\n" });
+    let refused = room.merge(&made.id, torn).await.unwrap_err();
+    assert_eq!(faults(&refused), ["/crl"]);
+}
+
+#[tokio::test]
 async fn what_the_gateway_sets_cannot_be_edited() {
     let room = Room::new().await;
     let made = room.inactive("Orders").await;

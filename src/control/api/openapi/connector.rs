@@ -90,7 +90,7 @@ struct Rule {
     /// them.
     #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<PrincipalName>>)]
     principals: Option<Vec<String>>,
-    /// In capitals; GET does not include HEAD, and CONNECT and TRACE are never carried.
+    /// In capitals; GET does not include HEAD, and CONNECT, TRACE and TRACK are never carried.
     #[schema(min_items = 1, max_items = 100, value_type = Option<Vec<Method>>)]
     methods: Option<Vec<String>>,
     /// Request paths behind the connector's ID: these and all below them, byte for byte.
